@@ -1,0 +1,114 @@
+/* Numbers of the internal protocol. Additive only: never renumber, never reuse. What each message
+ * carries stands beside it; "→" is gearsd to helper, "←" the reverse. */
+#ifndef COMMON_LINK_MESSAGES_H
+#define COMMON_LINK_MESSAGES_H
+
+enum link_type {
+    LINK_UNSUPPORTED = 1, /* either way, answers an unknown type: TYPE */
+    LINK_HELLO = 2,       /* → asks who it is */
+    LINK_ERROR = 3,       /* ← ERRNO, TEXT: the request was refused */
+
+    /* Keeper. gearsd hands a socketpair as descriptor 3 and sends one START; later gearsds connect
+     * to LINK_PATH. The newest connection is the controller; an older one is closed. */
+    LINK_KEEPER_START = 16,    /* → SERVICE NONCE LINK_PATH LOG_DIR LOG_BUDGET LOG_SEGMENT
+                                    EXIT_RECORD ARG… ENV… CWD? RLIMIT… READY_LOG? NOTIFY_PATH?
+                                    KERNELS_PATH? */
+    LINK_KEEPER_STARTED = 17,  /* ← as STATUS */
+    LINK_KEEPER_FAILED = 18,   /* ← ERRNO TEXT: could not spawn; the keeper then exits */
+    LINK_KEEPER_STATUS = 19,   /* ← answers HELLO: SERVICE NONCE BUILD KEEPER_PID PID START_TIME
+                                    STARTED_AT KEEPER_STATE READY LOG_DROPPED LOG_STALLED and, when
+                                    exited, EXIT_CODE|EXIT_SIGNAL EXIT_AT */
+    LINK_KEEPER_SIGNAL = 20,   /* → SIGNAL to the main process */
+    LINK_KEEPER_STOP = 21,     /* → SIGNAL TIMEOUT_MS: signal, wait, KILL, until the tree is gone;
+                                    again with other values while stopping: the sooner counts */
+    LINK_KEEPER_EXITED = 22,   /* ← the main process ended: EXIT_CODE|EXIT_SIGNAL EXIT_AT
+                                    LOG_DROPPED; the keeper goes on clearing the tree */
+    LINK_KEEPER_GONE = 23,     /* ← the whole tree is gone and the exit is on disk (or TEXT says why
+                                    not): as EXITED, SURVIVORS? (names what even KILL left) */
+    LINK_KEEPER_RELEASE = 24,  /* → after GONE: the keeper may exit; it also does so by itself when
+                                    nobody is connected and the exit record is on disk */
+    LINK_KEEPER_READY = 25,    /* ← the program said READY=1 or a line matched READY_LOG */
+    LINK_KEEPER_LOG_STALL = 26,/* ← LOG_STALLED (0|1) LOG_DROPPED: the log's writer stands or goes */
+    LINK_KEEPER_LOG_ROTATED = 27, /* ← a segment was closed; total budgets may be enforced */
+
+    /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds connect to LINK_PATH. */
+    LINK_RELAY_START = 48,     /* → RUN_DIR LINK_PATH NONCE BUILD */
+    LINK_RELAY_STATUS = 49,    /* ← answers HELLO and START: NONCE BUILD PID DRAINING; beside it one
+                                    descriptor: the counters' memory (common/relay_counters.h) */
+    LINK_RELAY_SERVICE = 50,   /* → create or change: SERVICE, TARGET_PATH|TARGET_PORT, SERVICE_STATE,
+                                    TEXT? (cause) SINCE COMMAND? (what helps) WAIT_MS; ← OK SLOT */
+    LINK_RELAY_FORGET = 51,    /* → SERVICE: drop it, its listeners and connections; ← OK */
+    LINK_RELAY_LISTEN = 52,    /* → SERVICE LISTEN_PATH | LISTEN_PORT (0..65535; loopback, 0 = any)
+                                    ; ← OK PORT?, or ERROR. Again for what is there: OK */
+    LINK_RELAY_UNLISTEN = 53,  /* → SERVICE LISTEN_PATH | LISTEN_PORT; ← OK */
+    LINK_RELAY_DRAIN = 54,     /* → close all listeners, serve what is connected, then exit; ← OK */
+    LINK_RELAY_OK = 55,        /* ← */
+    LINK_RELAY_TROUBLE = 56,   /* ← SERVICE ERRNO TEXT: a connect to the service failed */
+    LINK_RELAY_REBOUND = 57,   /* ← SERVICE LISTEN_PATH: the socket file had been deleted */
+    LINK_RELAY_LOG = 58,       /* ← TEXT: one line for gearsd's log */
+    LINK_RELAY_DEMAND = 59,    /* ← SERVICE: a connection waits for the service to be ready */
+};
+
+enum link_tag {
+    LINK_TAG_TYPE = 1,
+    LINK_TAG_ERRNO = 2, /* positive errno, u64 */
+    LINK_TAG_TEXT = 3,
+    LINK_TAG_SERVICE = 4,
+    LINK_TAG_NONCE = 5,
+    LINK_TAG_BUILD = 6,
+    LINK_TAG_PID = 7,
+    LINK_TAG_KEEPER_PID = 8,
+    LINK_TAG_START_TIME = 9,  /* of PID, clock ticks after boot */
+    LINK_TAG_STARTED_AT = 10, /* UTC microseconds */
+    LINK_TAG_LINK_PATH = 11,
+    LINK_TAG_LOG_DIR = 12,
+    LINK_TAG_LOG_BUDGET = 13,  /* bytes for the service's segments together */
+    LINK_TAG_LOG_SEGMENT = 14, /* bytes of one segment */
+    LINK_TAG_EXIT_RECORD = 15, /* path */
+    LINK_TAG_ARG = 16,         /* argv, in order */
+    LINK_TAG_ENV = 17,         /* KEY=value, the whole environment */
+    LINK_TAG_CWD = 18,
+    LINK_TAG_RLIMIT = 19, /* "NUMBER SOFT HARD", decimal, RLIMIT_* number; "-" = unlimited */
+    LINK_TAG_READY_LOG = 20,   /* POSIX extended regular expression over one output line */
+    LINK_TAG_NOTIFY_PATH = 21, /* bind a datagram socket here and export NOTIFY_SOCKET */
+    LINK_TAG_KEEPER_STATE = 22, /* enum link_keeper_state */
+    LINK_TAG_READY = 23,
+    LINK_TAG_LOG_DROPPED = 24, /* bytes of output lost since the start */
+    LINK_TAG_LOG_STALLED = 25,
+    LINK_TAG_EXIT_CODE = 26,
+    LINK_TAG_EXIT_SIGNAL = 27,
+    LINK_TAG_EXIT_AT = 28, /* UTC microseconds */
+    LINK_TAG_SIGNAL = 29,
+    LINK_TAG_TIMEOUT_MS = 30,
+    LINK_TAG_SURVIVORS = 31,
+    LINK_TAG_KERNELS_PATH = 32, /* file whose text (≤ 4 KiB) is copied into the exit record as
+                                   "lost" when the main process ends: names of live kernels */
+    LINK_TAG_LOST = 33,
+
+    LINK_TAG_RUN_DIR = 64,
+    LINK_TAG_DRAINING = 65,
+    LINK_TAG_TARGET_PATH = 66,
+    LINK_TAG_TARGET_PORT = 67,
+    LINK_TAG_SERVICE_STATE = 68, /* enum link_service_state */
+    LINK_TAG_SINCE = 69,         /* UTC microseconds */
+    LINK_TAG_COMMAND = 70,
+    LINK_TAG_WAIT_MS = 71,
+    LINK_TAG_LISTEN_PATH = 72,
+    LINK_TAG_LISTEN_PORT = 73,
+    LINK_TAG_PORT = 74,
+    LINK_TAG_SLOT = 75, /* index into the counters' memory */
+};
+
+enum link_keeper_state {
+    LINK_KEEPER_RUNNING = 1,
+    LINK_KEEPER_STOPPING = 2, /* told to stop, or the main process ended and the tree is cleared */
+    LINK_KEEPER_EMPTY = 3,    /* the tree is gone */
+};
+
+enum link_service_state {
+    LINK_SERVICE_UP = 1,       /* connect at once */
+    LINK_SERVICE_STARTING = 2, /* new connections wait up to WAIT_MS */
+    LINK_SERVICE_DOWN = 3,     /* 503 for HTTP, close for others */
+};
+
+#endif
