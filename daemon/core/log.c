@@ -1,0 +1,131 @@
+/* gearsd's log: lines are formatted here and written by a worker of their own. */
+#include "daemon/core/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/file.h"
+
+enum { SEGMENT_BYTES = 1 << 20, SEGMENTS = 4, WAITING_LIMIT = 1000 };
+
+static struct {
+    struct worker *worker;
+    char folder[PATH_MAX];
+    int fd;
+    size_t written;
+    int64_t names[SEGMENTS];
+    atomic_int waiting;
+    atomic_int dropped;
+} state = {.fd = -1};
+
+static int open_segment(struct error *err)
+{
+    char path[PATH_MAX + 32];
+    int64_t now = clock_utc_us();
+    int code = dir_ensure_private(state.folder, err);
+    if (code) {
+        return code;
+    }
+    snprintf(path, sizeof path, "%s/%016lld.log", state.folder, (long long)now);
+    state.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    state.written = 0;
+    if (state.fd < 0) {
+        return -errno;
+    }
+    if (state.names[0]) { /* the oldest of this incarnation */
+        snprintf(path, sizeof path, "%s/%016lld.log", state.folder, (long long)state.names[0]);
+        unlink(path);
+    }
+    memmove(state.names, state.names + 1, sizeof state.names - sizeof *state.names);
+    state.names[SEGMENTS - 1] = now;
+    return 0;
+}
+
+static int write_line(void *context, struct error *err)
+{
+    char *line = context;
+    if (state.fd >= 0 && state.written > SEGMENT_BYTES) {
+        close(state.fd);
+        state.fd = -1;
+    }
+    if (state.fd >= 0 || !open_segment(err)) {
+        ssize_t n = write(state.fd, line, strlen(line));
+        state.written += n > 0 ? (size_t)n : 0;
+    }
+    atomic_fetch_sub(&state.waiting, 1);
+    free(line);
+    return 0;
+}
+
+int log_start(const struct home *home, struct event_base *base)
+{
+    int code = home_path(home, state.folder, "log", "gearsd");
+    state.worker = code ? NULL : worker_create(base);
+    openlog("gearsd", LOG_PID, LOG_AUTHPRIV);
+    return state.worker ? 0 : code ? code : -ENOMEM;
+}
+
+void log_stop(void)
+{
+    if (state.worker) {
+        worker_drain(state.worker, 1000);
+    }
+}
+
+static void emit(const char *text)
+{
+    int64_t now = clock_utc_us();
+    char line[1400];
+    snprintf(line, sizeof line, "%lld.%06lld e %s\n", (long long)(now / 1000000),
+        (long long)(now % 1000000), text);
+    if (!state.worker) {
+        fprintf(stderr, "gearsd: %s\n", text);
+        return;
+    }
+    char *copy = atomic_load(&state.waiting) < WAITING_LIMIT ? strdup(line) : NULL;
+    if (!copy) {
+        atomic_fetch_add(&state.dropped, 1);
+        return;
+    }
+    atomic_fetch_add(&state.waiting, 1);
+    if (worker_submit(state.worker, write_line, NULL, copy)) {
+        atomic_fetch_sub(&state.waiting, 1);
+        free(copy);
+    }
+    int dropped = atomic_exchange(&state.dropped, 0);
+    if (dropped) {
+        log_line("log dropped lines=%d: its filesystem did not answer", dropped);
+    }
+}
+
+void log_line(const char *format, ...)
+{
+    char raw[1024], text[1280];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(raw, sizeof raw, format, args);
+    va_end(args);
+    size_t length = strcspn(raw, "\n");
+    memcpy(text, raw, length);
+    text[length] = 0;
+    emit(text);
+}
+
+void log_audit(const char *format, ...)
+{
+    char raw[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(raw, sizeof raw, format, args);
+    va_end(args);
+    syslog(LOG_INFO, "%s", raw);
+    log_line("audit %s", raw);
+}

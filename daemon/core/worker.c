@@ -1,0 +1,170 @@
+/* The I/O thread: a bounded queue in, a list of finished jobs out, an eventfd to wake the loop. */
+#include "daemon/core/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+enum { QUEUE_LIMIT = 4096 };
+
+struct job {
+    struct job *next;
+    worker_run *run;
+    worker_done *done;
+    void *context;
+    int code;
+    struct error err;
+};
+
+struct worker {
+    pthread_mutex_t lock;
+    pthread_cond_t wake, idle;
+    struct job *first, **last; /* waiting */
+    struct job *finished, **finished_last;
+    size_t waiting;
+    int64_t started_ms; /* of the job in hand; 0: none */
+    int fd;
+    struct event *event;
+};
+
+static struct job *take(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->started_ms = 0;
+    if (!worker->first) {
+        pthread_cond_broadcast(&worker->idle);
+    }
+    while (!worker->first) {
+        pthread_cond_wait(&worker->wake, &worker->lock);
+    }
+    struct job *job = worker->first;
+    worker->first = job->next;
+    if (!worker->first) {
+        worker->last = &worker->first;
+    }
+    worker->waiting--;
+    worker->started_ms = clock_monotonic_ms();
+    pthread_mutex_unlock(&worker->lock);
+    return job;
+}
+
+static void *thread_main(void *argument)
+{
+    struct worker *worker = argument;
+    for (;;) {
+        struct job *job = take(worker);
+        job->code = job->run(job->context, &job->err);
+        job->next = NULL;
+        pthread_mutex_lock(&worker->lock);
+        *worker->finished_last = job;
+        worker->finished_last = &job->next;
+        pthread_mutex_unlock(&worker->lock);
+        uint64_t one = 1;
+        (void)!write(worker->fd, &one, sizeof one);
+    }
+    return NULL;
+}
+
+static void on_finished(evutil_socket_t fd, short what, void *argument)
+{
+    (void)what;
+    struct worker *worker = argument;
+    uint64_t count;
+    (void)!read(fd, &count, sizeof count);
+    pthread_mutex_lock(&worker->lock);
+    struct job *job = worker->finished;
+    worker->finished = NULL;
+    worker->finished_last = &worker->finished;
+    pthread_mutex_unlock(&worker->lock);
+    while (job) {
+        struct job *next = job->next;
+        if (job->done) {
+            job->done(job->context, job->code, &job->err);
+        }
+        free(job);
+        job = next;
+    }
+}
+
+struct worker *worker_create(struct event_base *base)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (!worker) {
+        return NULL;
+    }
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_cond_init(&worker->wake, NULL);
+    pthread_cond_init(&worker->idle, NULL);
+    worker->last = &worker->first;
+    worker->finished_last = &worker->finished;
+    worker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    worker->event =
+        event_new(base, worker->fd, EV_READ | EV_PERSIST, on_finished, worker);
+    pthread_t thread;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old); /* signals belong to the loop */
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 256 * 1024);
+    int bad = worker->fd < 0 || !worker->event || event_add(worker->event, NULL) ||
+              pthread_create(&thread, &attributes, thread_main, worker);
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (bad) {
+        free(worker);
+        return NULL;
+    }
+    pthread_detach(thread);
+    return worker;
+}
+
+int worker_submit(struct worker *worker, worker_run *run, worker_done *done, void *context)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (!job) {
+        return -ENOMEM;
+    }
+    *job = (struct job){.run = run, .done = done, .context = context};
+    pthread_mutex_lock(&worker->lock);
+    int code = worker->waiting >= QUEUE_LIMIT ? -EAGAIN : 0;
+    if (!code) {
+        *worker->last = job;
+        worker->last = &job->next;
+        worker->waiting++;
+        pthread_cond_signal(&worker->wake);
+    }
+    pthread_mutex_unlock(&worker->lock);
+    if (code) {
+        free(job);
+    }
+    return code;
+}
+
+int64_t worker_busy_ms(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    int64_t ms = worker->started_ms ? clock_monotonic_ms() - worker->started_ms : 0;
+    pthread_mutex_unlock(&worker->lock);
+    return ms;
+}
+
+void worker_drain(struct worker *worker, int64_t timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000;
+    pthread_mutex_lock(&worker->lock);
+    while (worker->first || worker->started_ms) {
+        if (pthread_cond_timedwait(&worker->idle, &worker->lock, &until)) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&worker->lock);
+}
