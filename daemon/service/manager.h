@@ -1,0 +1,109 @@
+/* All services of this host: what the user wants, what is, and the acts that lead from one to the
+ * other. One object, on the loop. */
+#ifndef SERVICE_MANAGER_H
+#define SERVICE_MANAGER_H
+
+#include <event2/event.h>
+
+#include "common/home.h"
+#include "daemon/core/config.h"
+#include "daemon/core/worker.h"
+#include "daemon/service/relay_client.h"
+#include "daemon/service/service.h"
+
+enum { EVENT_RING = 512, SERVICES_LIMIT = 2048 };
+
+struct manager_event {
+    uint64_t seq;
+    int64_t at_us;
+    char service[33]; /* "" for the daemon's own */
+    char event[24];
+    char message[256];
+};
+
+/* Told of every change; `service` NULL: only the event ring grew. Called from the loop, may not
+ * change services. */
+struct manager_watcher {
+    void (*changed)(void *context, struct service *service);
+    void *context;
+    struct manager_watcher *next;
+};
+
+/* Answers when the wish is durable (code 0) or why not. */
+typedef void manager_done(void *context, int code, const struct error *err);
+
+struct manager {
+    struct event_base *base;
+    struct home home;
+    char program_dir[PATH_MAX]; /* of this executable */
+    char share_dir[PATH_MAX];
+    struct config *config;
+    struct worker *io;   /* records: order matters */
+    struct worker *work; /* prepare, log reading, adoption: may take long */
+    struct service *services;
+    size_t service_count;
+    struct relay_client *relay;
+    char epoch[NONCE_TEXT_SIZE];
+    uint64_t seq;
+    struct manager_event events[EVENT_RING]; /* seq % EVENT_RING */
+    struct manager_watcher *watchers;
+    struct event *own_event; /* inotify on run/<host>/own */
+    int own_fd;
+    int64_t started_at_us;
+    bool ending; /* shutting down: start nothing */
+};
+
+/* Load records, adopt keepers and relay, start what is enabled. Blocking (start-up only). Takes
+ * `config`. 0 or a negative errno with words. */
+int manager_init(struct manager *manager, struct event_base *base, const struct home *home,
+    struct config *config, struct error *err);
+
+struct service *manager_find(struct manager *manager, const char *name);
+/* The closest name, or NULL. */
+const char *manager_closest(struct manager *manager, const char *name);
+
+/* `workspace`, `env` may be NULL. Idempotent. `done` is called once, later or now. */
+void manager_start(struct manager *manager, struct service *service, const char *workspace,
+    const char *env, manager_done *done, void *context);
+void manager_stop(struct manager *manager, struct service *service, manager_done *done,
+    void *context);
+void manager_restart(struct manager *manager, struct service *service, manager_done *done,
+    void *context);
+void manager_enable(struct manager *manager, struct service *service, bool enabled,
+    manager_done *done, void *context);
+void manager_forward(struct manager *manager, struct service *service, int port,
+    manager_done *done, void *context);
+/* Takes `config`. The new service or NULL with words (name taken, limit). */
+struct service *manager_run(struct manager *manager, struct service_config *config,
+    manager_done *done, void *context, struct error *err);
+int manager_remove(struct manager *manager, struct service *service, struct error *err);
+int manager_signal(struct service *service, int signal, struct error *err);
+void manager_reset_failed(struct service *service);
+/* Take a new configuration; running services keep theirs until their next start. */
+void manager_reconfigure(struct manager *manager, struct config *config);
+
+void manager_watch(struct manager *manager, struct manager_watcher *watcher);
+void manager_unwatch(struct manager *manager, struct manager_watcher *watcher);
+/* Append to the event ring, log, tell the watchers. */
+void manager_note(struct manager *manager, struct service *service, const char *event,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Between the files of this folder. */
+struct service *manager_add(struct manager *manager, struct service_config *config);
+void manager_drop(struct manager *manager, struct service *service);
+void store_submit(struct service *service, manager_done *done, void *context);
+void store_load_all(struct manager *manager);
+void adopt_all(struct manager *manager);
+void instance_launch(struct service *service);
+void instance_kill(struct service *service);
+void instance_attach(struct service *service, int fd);
+void instance_bury(struct service *service); /* no keeper answers: clear what is left, tell why */
+void instance_forget(struct service *service); /* drop probe, peer, timer */
+void health_watch_start(struct service *service); /* after the spawn or adoption */
+void health_socket_changed(struct service *service);
+void health_program_ready(struct service *service);
+void health_set(struct service *service, const char *layer, bool ok, const char *message);
+void health_probe(struct service *service); /* one probe now, unless one runs or is < 2 s old */
+void service_timer(struct service *service, int64_t ms, event_callback_fn call);
+
+#endif

@@ -1,0 +1,11 @@
+/* Starting a helper program that outlives gearsd. */
+#ifndef SERVICE_SPAWN_H
+#define SERVICE_SPAWN_H
+
+#include "common/error.h"
+
+/* Run `path` with one end of a SEQPACKET socketpair as descriptor 3 (the helper detaches itself).
+ * Returns the other end, non-blocking, or a negative errno with words when it cannot be executed. */
+int spawn_helper(const char *path, struct error *err);
+
+#endif

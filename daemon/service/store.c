@@ -1,0 +1,224 @@
+/* The durable record of each service: state/<host>/service/<name>.rec. Written before anything that
+ * it promises happens; read when gearsd starts. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/record.h"
+#include "daemon/core/log.h"
+#include "daemon/service/manager.h"
+
+struct store_job {
+    char path[PATH_MAX];
+    struct record *record;
+    manager_done *done;
+    void *context;
+};
+
+static void add_config(struct record *record, const struct service_config *config)
+{
+    for (char **word = config->argv; word && *word; word++) {
+        record_add(record, "argv", *word);
+    }
+    if (config->cwd) {
+        record_add(record, "cwd", config->cwd);
+    }
+    record_add(record, "kind", config->kind);
+}
+
+static void add_launch(struct record *record, const struct service *service)
+{
+    const struct launch *launch = &service->launch;
+    const struct {
+        const char *key, *value;
+    } strings[] = {{"launch.socket", launch->socket}, {"launch.http", launch->http_path},
+        {"launch.url", launch->url_path}, {"launch.shutdown", launch->shutdown_path},
+        {"launch.env", launch->env_name}};
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
+        if (strings[i].value) {
+            record_add(record, strings[i].key, strings[i].value);
+        }
+    }
+    record_add_integer(record, "launch.port", launch->port);
+    record_add_integer(record, "launch.ready", (int)launch->ready);
+}
+
+static struct record *make_record(const struct service *service)
+{
+    struct record *record = record_create();
+    if (!record) {
+        return NULL;
+    }
+    record_add(record, "service", service->config->name);
+    record_add(record, "boot_id", service->manager->home.boot_id);
+    record_add_integer(record, "wanted", service->machine.wanted);
+    record_add_integer(record, "enabled", service->enabled);
+    record_add_integer(record, "forward_port", service->forward_port);
+    record_add_integer(record, "restarts", service->machine.restarts);
+    record_add(record, "nonce", service->nonce);
+    record_add_integer(record, "adhoc", service->adhoc);
+    if (service->config->workspace) {
+        record_add(record, "workspace", service->config->workspace);
+    }
+    if (service->config->env) {
+        record_add(record, "env", service->config->env);
+    }
+    if (service->adhoc) {
+        add_config(record, service->config);
+    }
+    add_launch(record, service);
+    return record;
+}
+
+static int run_store(void *context, struct error *err)
+{
+    struct store_job *job = context;
+    return record_store(job->record, job->path, err);
+}
+
+static void finish_store(void *context, int code, const struct error *err)
+{
+    struct store_job *job = context;
+    if (code) {
+        log_line("record not written path=%s cause=%s", job->path, err->text);
+    }
+    if (job->done) {
+        job->done(job->context, code, err);
+    }
+    record_destroy(job->record);
+    free(job);
+}
+
+void store_submit(struct service *service, manager_done *done, void *context)
+{
+    struct manager *manager = service->manager;
+    struct error err = {0};
+    struct store_job *job = calloc(1, sizeof *job);
+    int code = -ENOMEM;
+    if (job) {
+        job->done = done;
+        job->context = context;
+        job->record = make_record(service);
+        code = job->record ? home_path(&manager->home, job->path, "state", "service/%s.rec",
+                                 service->config->name)
+                           : -ENOMEM;
+        code = code ? code : worker_submit(manager->io, run_store, finish_store, job);
+    }
+    if (code) {
+        error_errno(&err, code, "the record of %s cannot be written (the home hangs?)",
+            service->config->name);
+        if (job) {
+            record_destroy(job->record);
+            free(job);
+        }
+        if (done) {
+            done(context, code, &err);
+        }
+    }
+}
+
+static char *copy(const char *text)
+{
+    return text ? strdup(text) : NULL;
+}
+
+static void load_launch(struct service *service, const struct record *record)
+{
+    struct launch *launch = &service->launch;
+    launch->socket = copy(record_find(record, "launch.socket", 0));
+    launch->http_path = copy(record_find(record, "launch.http", 0));
+    launch->url_path = copy(record_find(record, "launch.url", 0));
+    launch->shutdown_path = copy(record_find(record, "launch.shutdown", 0));
+    launch->env_name = copy(record_find(record, "launch.env", 0));
+    launch->port = (uint16_t)record_integer(record, "launch.port", 0);
+    launch->ready = (enum ready_rule)record_integer(record, "launch.ready", READY_STARTED);
+    char path[PATH_MAX];
+    if (!home_path(&service->manager->home, path, "state", "secret/%s.token",
+            service->config->name) &&
+        file_read(path, 256, &launch->token, NULL, NULL)) {
+        launch->token = NULL;
+    }
+}
+
+static struct service_config *adhoc_config(const struct record *record, const char *name)
+{
+    const char *kind = record_find(record, "kind", 0);
+    struct service_config *config = service_config_create(name, kind ? kind : "command");
+    size_t count = 0;
+    while (record_find(record, "argv", count)) {
+        count++;
+    }
+    if (!config || !(config->argv = calloc(count + 1, sizeof(char *)))) {
+        service_config_destroy(config);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        config->argv[i] = copy(record_find(record, "argv", i));
+    }
+    config->cwd = copy(record_find(record, "cwd", 0));
+    return config;
+}
+
+static void load_one(struct manager *manager, const char *name, const struct record *record)
+{
+    struct service *service = manager_find(manager, name);
+    if (!service) {
+        /* Gone from gears.conf but perhaps still running: known until it ends. */
+        struct service_config *config = adhoc_config(record, name);
+        service = config ? manager_add(manager, config) : NULL;
+        if (!service) {
+            return;
+        }
+        service->adhoc = record_integer(record, "adhoc", 0) != 0;
+        service->orphaned = !service->adhoc;
+    }
+    const char *nonce = record_find(record, "nonce", 0);
+    const char *boot = record_find(record, "boot_id", 0);
+    const char *workspace = record_find(record, "workspace", 0);
+    snprintf(service->nonce, sizeof service->nonce, "%s", nonce ? nonce : "");
+    service->machine.wanted = record_integer(record, "wanted", 0) != 0;
+    service->machine.restarts = (int)record_integer(record, "restarts", 0);
+    service->enabled = (int)record_integer(record, "enabled", -1);
+    service->forward_port = (uint16_t)record_integer(record, "forward_port", 0);
+    if (workspace && !service->config->workspace) {
+        service->config->workspace = strdup(workspace);
+    }
+    load_launch(service, record);
+    if (!string_equal(boot, manager->home.boot_id)) {
+        snprintf(service->exit.note, sizeof service->exit.note,
+            "the host rebooted; what ran was lost");
+        service->exit.how = service->machine.wanted ? EXIT_UNKNOWN : EXIT_NONE;
+        service->machine.wanted = false;
+        service->nonce[0] = 0;
+    }
+}
+
+void store_load_all(struct manager *manager)
+{
+    char folder[PATH_MAX], path[PATH_MAX + 260];
+    DIR *dir = home_path(&manager->home, folder, "state", "service") ? NULL : opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        size_t length = strlen(entry->d_name);
+        struct record *record = NULL;
+        struct error err;
+        if (length < 5 || strcmp(entry->d_name + length - 4, ".rec") != 0) {
+            continue; /* a temporary file of a writer that died */
+        }
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (record_load(path, &record, &err)) {
+            log_line("record ignored path=%s cause=%s", path, err.text);
+            continue;
+        }
+        const char *name = record_find(record, "service", 0);
+        if (name && !name_check(name, NULL)) {
+            load_one(manager, name, record);
+        }
+        record_destroy(record);
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
