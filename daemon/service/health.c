@@ -1,0 +1,170 @@
+/* Readiness and health of one service: process, then socket, then HTTP. Nothing polls: the socket
+ * appearing is an inotify event, later probes are asked for; only a program that listens on a bare
+ * port, or one that accepts but does not answer yet, is asked again by a timer while it starts. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "daemon/core/log.h"
+#include "daemon/service/manager.h"
+#include "daemon/service/port_owner.h"
+
+enum { PROBE_DEADLINE_MS = 30000, RETRY_FIRST_MS = 20, RETRY_MOST_MS = 1000, FRESH_MS = 2000 };
+
+static void start_probe(struct service *service);
+
+void health_set(struct service *service, const char *layer, bool ok, const char *message)
+{
+    struct service_health *health = &service->health;
+    bool changed = health->ok != ok || !string_equal(health->layer, layer) ||
+                   strcmp(health->message, message ? message : "") != 0;
+    if (!changed) {
+        return;
+    }
+    health->layer = layer;
+    health->ok = ok;
+    health->since_us = clock_utc_us();
+    snprintf(health->message, sizeof health->message, "%s", message ? message : "");
+    for (struct manager_watcher *w = service->manager->watchers, *next; w; w = next) {
+        next = w->next;
+        w->changed(w->context, service);
+    }
+}
+
+void service_timer(struct service *service, int64_t ms, event_callback_fn call)
+{
+    struct timeval left = {ms / 1000, ms % 1000 * 1000};
+    if (service->timer) {
+        event_free(service->timer);
+    }
+    service->timer = evtimer_new(service->manager->base, call, service);
+    if (service->timer) {
+        event_add(service->timer, &left);
+    }
+}
+
+static void become_ready(struct service *service, const char *layer)
+{
+    health_set(service, layer, true, NULL);
+    service->tries = 0;
+    if (service->machine.state == SERVICE_STARTING) {
+        service_apply(service, EVENT_READY);
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    start_probe(argument);
+}
+
+static void retry_later(struct service *service)
+{
+    int64_t delay = RETRY_FIRST_MS;
+    for (int i = 0; i < service->tries && delay < RETRY_MOST_MS; i++) {
+        delay *= 2;
+    }
+    service->tries++;
+    service_timer(service, delay < RETRY_MOST_MS ? delay : RETRY_MOST_MS, on_retry);
+}
+
+static bool check_port_owner(struct service *service)
+{
+    if (service->launch.socket || service->port_checked) {
+        return true;
+    }
+    char words[200];
+    if (!port_owner_is_tree(service->launch.port, service->keeper_pid, words, sizeof words)) {
+        snprintf(service->cause, sizeof service->cause, "%s", words);
+        manager_note(service->manager, service, "port-taken", "%s", words);
+        service->stop_sent = false;
+        service->health.ok = false;
+        service_apply(service, EVENT_RESTART); /* a fresh port comes with the next launch */
+        return false;
+    }
+    service->port_checked = true;
+    return true;
+}
+
+static void on_probed(void *context, const struct probe_result *result)
+{
+    struct service *service = context;
+    service->probe = NULL;
+    service->probed_ms = clock_monotonic_ms();
+    if (service->machine.state != SERVICE_STARTING && service->machine.state != SERVICE_READY) {
+        return;
+    }
+    if (result->ok) {
+        if (check_port_owner(service)) {
+            become_ready(service, result->layer);
+        }
+        return;
+    }
+    health_set(service, result->layer, false, result->message);
+    if (service->machine.state == SERVICE_STARTING) {
+        retry_later(service);
+    }
+}
+
+static void start_probe(struct service *service)
+{
+    const struct launch *launch = &service->launch;
+    if (service->probe || (!launch->socket && !launch->port)) {
+        return;
+    }
+    struct probe_target target = {launch->socket, launch->port,
+        launch->http_path ? "GET" : NULL, launch->http_path, NULL};
+    service->probe = probe_start(
+        service->manager->base, &target, PROBE_DEADLINE_MS, on_probed, service);
+}
+
+void health_watch_start(struct service *service)
+{
+    const struct launch *launch = &service->launch;
+    struct stat st;
+    bool by_socket = launch->ready == READY_SOCKET || launch->ready == READY_HTTP;
+    if (launch->ready == READY_STARTED ||
+        (service->program_ready &&
+            (launch->ready == READY_LOG || launch->ready == READY_NOTIFY))) {
+        become_ready(service, "process");
+        return;
+    }
+    health_set(service, by_socket ? "socket" : "process", false,
+        launch->ready == READY_LOG      ? "runs; its output has not matched yet"
+        : launch->ready == READY_NOTIFY ? "runs; has not said READY=1 yet"
+        : launch->socket                ? "runs; has not made its socket yet"
+                                        : "runs; does not listen on its port yet");
+    if (by_socket && (!launch->socket || !stat(launch->socket, &st))) {
+        start_probe(service);
+    }
+}
+
+void health_socket_changed(struct service *service)
+{
+    if (service->machine.state == SERVICE_STARTING && service->keeper && !service->launching &&
+        (service->launch.ready == READY_SOCKET || service->launch.ready == READY_HTTP)) {
+        service->tries = 0;
+        start_probe(service);
+    }
+}
+
+void health_program_ready(struct service *service)
+{
+    service->program_ready = true;
+    if (service->machine.state == SERVICE_STARTING &&
+        (service->launch.ready == READY_LOG || service->launch.ready == READY_NOTIFY)) {
+        become_ready(service, "process");
+    }
+}
+
+void health_probe(struct service *service)
+{
+    if (service->machine.state == SERVICE_READY &&
+        (service->launch.socket || service->launch.port) && !service->stop_sent &&
+        clock_monotonic_ms() - service->probed_ms >= FRESH_MS) {
+        start_probe(service);
+    }
+}
