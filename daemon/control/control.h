@@ -1,0 +1,23 @@
+/* The control socket: accepts clients, serves org.gears.Manager on gearsd's loop. */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include "daemon/service/manager.h"
+
+struct control;
+
+/* What main does for the protocol: reload, exec another gearsd, end. */
+struct control_calls {
+    int (*reload)(void *context, struct error *err);
+    int (*upgrade)(void *context, const char *path, struct error *err); /* checked; acts later */
+    void (*shutdown)(void *context, bool services);
+    void *context;
+};
+
+/* Serve `listener` (taken). NULL with words. */
+struct control *control_create(struct manager *manager, int listener,
+    const struct control_calls *calls, struct error *err);
+/* Close every connection and the listener's event; the listener's descriptor stays open. */
+void control_destroy(struct control *control);
+
+#endif

@@ -1,0 +1,56 @@
+/* Shared by the files of the control layer only. */
+#ifndef CONTROL_CONTROL_PRIVATE_H
+#define CONTROL_CONTROL_PRIVATE_H
+
+#include <cjson/cJSON.h>
+
+#include "daemon/control/control.h"
+#include "proto/varlink_service.h"
+
+enum { CONNECTIONS_LIMIT = 256, WAITS_LIMIT = 1024 };
+
+struct client {
+    struct control *control;
+    struct client *next;
+    struct varlink_connection *connection;
+    struct event *event;
+    struct event *dead; /* a deferred end */
+    int fd;
+};
+
+struct control {
+    struct manager *manager;
+    struct control_calls calls;
+    struct varlink_service *service;
+    struct event *accept_event;
+    int listener, reserve; /* reserve: a spare descriptor for EMFILE */
+    struct client *clients;
+    size_t client_count;
+    int64_t refused;
+};
+
+/* One Service object; `usage` adds memory and CPU. Owned by the caller. */
+cJSON *view_service(struct manager *manager, struct service *service, bool usage);
+cJSON *view_event(struct manager *manager, const struct manager_event *event);
+
+/* Errors of the interface; each ends the call. */
+void reply_no_such(struct control *control, struct varlink_call *call, const char *name);
+void reply_failed(struct varlink_call *call, const char *name, const char *message);
+/* Find the service that the parameters name, or reply. */
+struct service *call_service(
+    struct control *control, struct varlink_call *call, const cJSON *parameters);
+const char *call_string(const cJSON *parameters, const char *key);  /* NULL when absent */
+int64_t call_integer(const cJSON *parameters, const char *key, int64_t fallback);
+bool call_bool(const cJSON *parameters, const char *key);
+
+/* Reply when `service` reaches `goal` (or fails, or the deadline passes); with `progress`, one reply
+ * at each change before. */
+void wait_for_state(struct control *control, struct varlink_call *call, struct service *service,
+    enum service_state goal, int64_t timeout_ms, bool progress);
+
+void method_status(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_events(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_logs(struct varlink_call *call, const cJSON *parameters, void *context);
+extern const struct varlink_method control_methods[];
+
+#endif
