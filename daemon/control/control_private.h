@@ -48,6 +48,9 @@ bool call_bool(const cJSON *parameters, const char *key);
 void wait_for_state(struct control *control, struct varlink_call *call, struct service *service,
     enum service_state goal, int64_t timeout_ms, bool progress);
 
+/* Whether 127.0.0.1:`port` can be bound now. */
+bool forward_port_probe(int port);
+
 void method_status(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_events(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_logs(struct varlink_call *call, const cJSON *parameters, void *context);

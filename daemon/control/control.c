@@ -1,0 +1,194 @@
+/* Accepting clients of the control socket and driving their connections. */
+#include "daemon/control/control_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "build_id.h"
+#include "common/clock.h"
+#include "common/unixsock.h"
+#include "daemon/core/log.h"
+#include "proto/interfaces.h"
+
+static void on_client(evutil_socket_t fd, short what, void *argument);
+
+bool forward_port_probe(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    bool bound = !bind(fd, (struct sockaddr *)&address, sizeof address) && !listen(fd, 1);
+    close(fd);
+    return bound;
+}
+
+static void drop_client(struct client *client)
+{
+    struct control *control = client->control;
+    for (struct client **at = &control->clients; *at; at = &(*at)->next) {
+        if (*at == client) {
+            *at = client->next;
+            break;
+        }
+    }
+    control->client_count--;
+    event_free(client->event);
+    varlink_connection_destroy(client->connection);
+    free(client);
+    event_add(control->accept_event, NULL); /* it may have been paused for want of room */
+}
+
+/* The events of a connection follow from its state; nothing else arms them. */
+static void rearm(struct client *client)
+{
+    short events = varlink_connection_events(client->connection);
+    int64_t deadline = varlink_connection_deadline(client->connection);
+    struct timeval left, *timeout = NULL;
+    if (deadline >= 0) {
+        int64_t ms = deadline - clock_monotonic_ms();
+        ms = ms > 0 ? ms : 1;
+        left = (struct timeval){ms / 1000, ms % 1000 * 1000};
+        timeout = &left;
+    }
+    event_del(client->event);
+    event_assign(client->event, client->control->manager->base, client->fd,
+        (short)((events & POLLIN ? EV_READ : 0) | (events & POLLOUT ? EV_WRITE : 0)), on_client,
+        client);
+    event_add(client->event, timeout);
+}
+
+static void on_client(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    struct client *client = argument;
+    short revents =
+        (short)((what & EV_READ ? POLLIN : 0) | (what & EV_WRITE ? POLLOUT : 0));
+    bool late = (what & EV_TIMEOUT) && varlink_connection_deadline(client->connection) >= 0 &&
+                clock_monotonic_ms() >= varlink_connection_deadline(client->connection);
+    if (late || varlink_connection_process(client->connection, revents)) {
+        drop_client(client);
+    } else {
+        rearm(client);
+    }
+}
+
+static void on_change(void *context)
+{
+    rearm(context);
+}
+
+static int add_client(struct control *control, int fd)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (!client) {
+        close(fd);
+        return -ENOMEM;
+    }
+    client->control = control;
+    client->fd = fd;
+    client->connection = varlink_connection_create(control->service, fd);
+    client->event = event_new(control->manager->base, fd, EV_READ, on_client, client);
+    if (!client->connection || !client->event) {
+        if (client->event) {
+            event_free(client->event);
+        }
+        if (client->connection) {
+            varlink_connection_destroy(client->connection);
+        }
+        free(client);
+        return -ENOMEM;
+    }
+    varlink_connection_on_change(client->connection, on_change, client);
+    client->next = control->clients;
+    control->clients = client;
+    control->client_count++;
+    rearm(client);
+    return 0;
+}
+
+/* No descriptor left: take the client with the reserve, turn it away, and have the reserve back. */
+static void turn_away(struct control *control)
+{
+    close(control->reserve);
+    int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+    }
+    control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void on_accept(evutil_socket_t listener, short what, void *argument)
+{
+    (void)what;
+    struct control *control = argument;
+    for (int i = 0; i < 64; i++) {
+        if (control->client_count >= CONNECTIONS_LIMIT) {
+            event_del(control->accept_event); /* the rest waits in the backlog */
+            return;
+        }
+        uid_t uid = 0;
+        int fd = unix_accept_same_uid((int)listener, &uid);
+        if (fd == -EACCES) {
+            if (!control->refused++) {
+                log_audit("control connection refused uid=%u", (unsigned)uid);
+            }
+        } else if (fd == -EMFILE || fd == -ENFILE) {
+            log_line("control out of descriptors");
+            turn_away(control);
+        } else if (fd < 0) {
+            return;
+        } else if (add_client(control, fd)) {
+            log_line("control out of memory");
+        }
+    }
+}
+
+struct control *control_create(struct manager *manager, int listener,
+    const struct control_calls *calls, struct error *err)
+{
+    struct control *control = calloc(1, sizeof *control);
+    if (!control) {
+        error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    control->manager = manager;
+    control->calls = *calls;
+    control->listener = listener;
+    control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    control->service =
+        varlink_service_create("Gears", "gearsd", GEARS_VERSION, "https://varlink.org");
+    if (!control->service || varlink_service_add(control->service, gears_manager_interface,
+                                 control_methods, control, err)) {
+        free(control);
+        return NULL;
+    }
+    control->accept_event =
+        event_new(manager->base, listener, EV_READ | EV_PERSIST, on_accept, control);
+    if (!control->accept_event || event_add(control->accept_event, NULL)) {
+        error_set(err, -ENOMEM, "out of memory");
+        free(control);
+        return NULL;
+    }
+    return control;
+}
+
+void control_destroy(struct control *control)
+{
+    while (control->clients) {
+        drop_client(control->clients);
+    }
+    event_free(control->accept_event);
+    varlink_service_destroy(control->service);
+    close(control->reserve);
+    free(control);
+}
