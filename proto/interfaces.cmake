@@ -1,0 +1,15 @@
+# cmake -DSOURCES=a;b -DOUTPUT=file.c -P: each .varlink file as a C string named after its last
+# label, e.g. org.gears.Manager.varlink → gears_manager_interface.
+set(text "/* Made from the .varlink files; do not edit. */\n#include \"proto/interfaces.h\"\n")
+foreach(source IN LISTS SOURCES)
+  get_filename_component(name ${source} NAME_WLE)
+  string(REGEX REPLACE "^org[.]" "" name ${name})
+  string(REPLACE "." "_" name ${name})
+  string(TOLOWER ${name} name)
+  file(READ ${source} body)
+  string(REPLACE "\\" "\\\\" body "${body}")
+  string(REPLACE "\"" "\\\"" body "${body}")
+  string(REPLACE "\n" "\\n\"\n    \"" body "${body}")
+  string(APPEND text "\nconst char ${name}_interface[] =\n    \"${body}\";\n")
+endforeach()
+file(WRITE ${OUTPUT} "${text}")
