@@ -1,0 +1,178 @@
+/* gearsctl's end of the control socket. */
+#include "proto/varlink_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/text.h"
+#include "common/unixsock.h"
+#include "proto/varlink_depth.h"
+#include "proto/varlink_service.h"
+
+enum { REPLY_LIMIT = 8 << 20, CONNECT_RETRY_MS = 5 };
+
+struct varlink_client {
+    int fd;
+    struct text in;
+    size_t used; /* bytes of `in` that earlier replies took */
+};
+
+static int wait_for(int fd, short events, int64_t deadline)
+{
+    for (;;) {
+        int64_t left = deadline < 0 ? -1 : deadline - clock_monotonic_ms();
+        if (deadline >= 0 && left <= 0) {
+            return -ETIMEDOUT;
+        }
+        struct pollfd item = {.fd = fd, .events = events};
+        int n = poll(&item, 1, (int)(left > INT32_MAX ? INT32_MAX : left));
+        if (n > 0) {
+            return 0;
+        }
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (n < 0) {
+            return -EINTR;
+        }
+    }
+}
+
+struct varlink_client *varlink_client_open(
+    const char *path, int64_t timeout_ms, struct error *err, int *code)
+{
+    int64_t deadline = clock_monotonic_ms() + timeout_ms;
+    int fd;
+    /* A full backlog: the daemon is busy accepting others. */
+    while ((fd = unix_connect(path, SOCK_STREAM, true, err)) == -EAGAIN &&
+           clock_monotonic_ms() < deadline) {
+        poll(NULL, 0, CONNECT_RETRY_MS);
+    }
+    if (code) {
+        *code = fd < 0 ? fd : 0;
+    }
+    struct varlink_client *client = fd < 0 ? NULL : calloc(1, sizeof *client);
+    if (!client) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return NULL;
+    }
+    client->fd = fd;
+    return client;
+}
+
+void varlink_client_close(struct varlink_client *client)
+{
+    if (client) {
+        close(client->fd);
+        text_finish(&client->in);
+        free(client);
+    }
+}
+
+int varlink_client_fd(const struct varlink_client *client)
+{
+    return client->fd;
+}
+
+int varlink_client_send(struct varlink_client *client, const char *method, cJSON *parameters,
+    bool more, struct error *err)
+{
+    cJSON *message = cJSON_CreateObject();
+    cJSON_AddStringToObject(message, "method", method);
+    if (parameters) {
+        cJSON_AddItemToObject(message, "parameters", parameters);
+    }
+    if (more) {
+        cJSON_AddBoolToObject(message, "more", true);
+    }
+    char *text = cJSON_PrintUnformatted(message);
+    cJSON_Delete(message);
+    if (!text) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    size_t length = strlen(text) + 1, sent = 0;
+    int code = 0;
+    while (!code && sent < length) {
+        ssize_t n = send(client->fd, text + sent, length - sent, MSG_NOSIGNAL);
+        if (n > 0) {
+            sent += (size_t)n;
+        } else if (errno == EAGAIN) {
+            code = wait_for(client->fd, POLLOUT, clock_monotonic_ms() + 10000);
+        } else if (errno != EINTR) {
+            code = -errno;
+        }
+    }
+    free(text);
+    return code ? error_errno(err, code, "cannot send to gearsd") : 0;
+}
+
+static int parse_reply(
+    char *text, size_t length, cJSON **reply, char **error_name, bool *continues)
+{
+    cJSON *json = varlink_text_is_sane(text, length, VARLINK_DEPTH_LIMIT)
+                      ? cJSON_ParseWithLength(text, length)
+                      : NULL;
+    if (!cJSON_IsObject(json)) {
+        cJSON_Delete(json);
+        return -EBADMSG;
+    }
+    const char *error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
+    *error_name = error ? strdup(error) : NULL;
+    *continues = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "continues"));
+    *reply = cJSON_DetachItemFromObjectCaseSensitive(json, "parameters");
+    if (!*reply) {
+        *reply = cJSON_CreateObject();
+    }
+    cJSON_Delete(json);
+    return 0;
+}
+
+int varlink_client_receive(struct varlink_client *client, int64_t timeout_ms, cJSON **reply,
+    char **error_name, bool *continues, struct error *err)
+{
+    int64_t deadline = timeout_ms < 0 ? -1 : clock_monotonic_ms() + timeout_ms;
+    struct text *in = &client->in;
+    size_t scanned = client->used;
+    for (;;) {
+        char *zero = in->length > scanned
+                         ? memchr(in->data + scanned, 0, in->length - scanned)
+                         : NULL;
+        if (zero) {
+            char *start = in->data + client->used;
+            int code = parse_reply(start, (size_t)(zero - start), reply, error_name, continues);
+            client->used = (size_t)(zero + 1 - in->data);
+            return code ? error_set(err, code, "gearsd answered something that is not Varlink")
+                        : 0;
+        }
+        if (client->used) {
+            memmove(in->data, in->data + client->used, in->length - client->used);
+            in->length -= client->used;
+            client->used = 0;
+        }
+        scanned = in->length;
+        if (in->length > REPLY_LIMIT) {
+            return error_set(err, -EBADMSG, "gearsd's answer is longer than 8 MiB");
+        }
+        int code = wait_for(client->fd, POLLIN, deadline);
+        if (code) {
+            return error_errno(err, code, "waiting for gearsd");
+        }
+        char buffer[16384];
+        ssize_t n = recv(client->fd, buffer, sizeof buffer, 0);
+        if (n == 0 || (n < 0 && errno == ECONNRESET)) {
+            return error_set(err, -ECONNRESET, "gearsd closed the connection");
+        }
+        if (n > 0) {
+            text_append(in, buffer, (size_t)n);
+        } else if (errno != EAGAIN && errno != EINTR) {
+            return error_errno(err, -errno, "reading from gearsd");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+/* A cheap look at JSON text before it is parsed. */
+#ifndef PROTO_VARLINK_DEPTH_H
+#define PROTO_VARLINK_DEPTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether `text` is valid UTF-8 and nests at most `limit` levels: keeps the parser's recursion and
+ * its output bounded. */
+bool varlink_text_is_sane(const char *text, size_t length, int limit);
+
+#endif
