@@ -1,0 +1,237 @@
+"""The lab's launcher with a real server and a real kernel on a Unix socket, without gearsd."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from lab_client import LabClient, wait_until
+
+LAUNCHER = Path(__file__).parents[2] / "contrib/python/gears/lab.py"
+TOKEN = "t0ken-of-the-test"
+
+
+class Lab:
+    """One server started as gearsd starts it."""
+
+    def __init__(self, home: Path, config: str, environment: dict[str, str]) -> None:
+        self.home = home
+        self.runtime = home / "rt"
+        self.socket = home / "lab.sck"
+        for name in ("rt", "etc", "work"):
+            (home / name).mkdir()
+        (home / "etc/jupyter_server_config.py").write_text(config)
+        (home / "token").write_text(TOKEN + "\n")
+        self.log = (home / "log").open("wb")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, str(LAUNCHER), "--no-browser"),
+                f"--ServerApp.sock={self.socket}",
+                f"--ServerApp.cookie_secret_file={home / 'secret'}",
+                f"--ServerApp.root_dir={home / 'work'}",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+            env={
+                **inherited,
+                "JUPYTER_RUNTIME_DIR": str(self.runtime),
+                "JUPYTER_CONFIG_DIR": str(home / "etc"),
+                "JUPYTER_TOKEN_FILE": str(home / "token"),
+                "GEARS_COOKIE_NAME": "gears-lab-cookie",
+                "GEARS_KEEPER": "nonce-of-the-keeper",
+                **environment,
+            },
+        )
+        self.client = LabClient(self.socket, TOKEN)
+
+    def wait(self) -> Lab:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.text()
+            return self.socket.exists()
+
+        wait_until(ready, "the lab's socket")
+        self.client.call("GET", "/api/status")
+        return self
+
+    def text(self) -> str:
+        return (self.home / "log").read_text("utf-8", "replace")
+
+    def kernels(self) -> str:
+        path = self.runtime / "kernels.txt"
+        return path.read_text("utf-8") if path.exists() else ""
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def start_lab() -> Iterator[Callable[..., Lab]]:
+    labs: list[Lab] = []
+
+    def start(config: str = "", **environment: str) -> Lab:
+        home = Path(tempfile.mkdtemp(prefix="gl", dir="/tmp"))
+        labs.append(Lab(home, config, environment))
+        return labs[-1]
+
+    yield start
+    for lab in labs:
+        lab.stop()
+        shutil.rmtree(lab.home)
+
+
+def load_kernels() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("k", LAUNCHER.with_name("lab_kernels.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_cell_runs_and_the_lab_is_private(start_lab: Callable[..., Lab]) -> None:
+    lab = start_lab().wait()
+    status, _, _ = lab.client.raw("GET", "/api/sessions", token=False)
+    assert status == 403
+    status, page, headers = lab.client.raw("GET", f"/lab?token={TOKEN}", token=False)
+    assert status == 200 and b"JupyterLab" in page
+    assert "gears-lab-cookie=" in headers["Set-Cookie"]
+    assert stat.S_IMODE(lab.socket.stat().st_mode) == 0o600
+    _, kernel = lab.client.start_notebook("first.ipynb")
+    assert lab.client.run(kernel, "print(6*7)") == "42\n"
+    names = "JUPYTER_TOKEN_FILE", "GEARS_COOKIE_NAME", "GEARS_IDLE_CULL", "GEARS_KEEPER"
+    code = f"import os; print([n for n in {names} if n in os.environ], oct(os.umask(0o77)))"
+    assert lab.client.run(kernel, code) == "['GEARS_KEEPER'] 0o77\n"
+    assert TOKEN not in lab.text()
+
+
+def test_the_kernel_protocol_has_no_tcp_port_and_are_encrypted(
+    start_lab: Callable[..., Lab],
+) -> None:
+    lab = start_lab().wait()
+    _, kernel = lab.client.start_notebook("first.ipynb")
+    connection = json.loads((lab.runtime / f"kernel-{kernel}.json").read_text())
+    assert connection["transport"] == "ipc"
+    assert connection["curve_publickey"]
+    assert len(list(lab.runtime.glob(f"kernel-{kernel}-ipc-*"))) >= 5
+    assert lab.client.run(kernel, "print(1)") == "1\n"
+    # ipykernel itself keeps a loopback socket for what forked children print; no protocol is on it.
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    listening = {f"socket:[{row.split()[9]}]" for row in rows if row.split()[3] == "0A"}
+    files = Path(f"/proc/{lab.process.pid}/fd")
+    assert not {os.readlink(entry) for entry in files.iterdir() if entry.is_symlink()} & listening
+
+
+def test_kernels_txt_follows_the_kernels(start_lab: Callable[..., Lab]) -> None:
+    lab = start_lab().wait()
+    assert lab.kernels() == ""
+    session, _ = lab.client.start_notebook("first.ipynb")
+    assert lab.kernels() == "first.ipynb (python3)\n"
+    lab.client.call("PATCH", f"/api/sessions/{session}", {"path": "paper/fig2.ipynb"})
+    assert lab.kernels() == "paper/fig2.ipynb (python3)\n"
+    other = lab.client.call("POST", "/api/kernels", {"name": "python3"})["id"]
+    assert lab.kernels() == f"paper/fig2.ipynb (python3), {other[:8]} (python3)\n"
+    lab.client.call("DELETE", f"/api/kernels/{other}")
+    lab.client.call("DELETE", f"/api/sessions/{session}")
+    assert lab.kernels() == ""
+
+
+def test_a_killed_server_leaves_the_names_of_its_kernels(start_lab: Callable[..., Lab]) -> None:
+    lab = start_lab().wait()
+    lab.client.start_notebook("first.ipynb")
+    os.killpg(lab.process.pid, signal.SIGKILL)
+    lab.process.wait()
+    assert lab.kernels() == "first.ipynb (python3)\n"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "c.ServerApp.port = 4567\nc.ServerApp.ip = '0.0.0.0'\nc.ServerApp.token = ''\n"
+        "c.IdentityProvider.token = ''\nc.PasswordIdentityProvider.token = ''\n"
+        "c.KernelManager.transport = 'tcp'\nc.ServerApp.base_url = '/elsewhere'\n"
+        "c.ServerApp.certfile = '/none'\nc.ServerApp.open_browser = True\n"
+        "c.MappingKernelManager.cull_idle_timeout = 1\n",
+        "this is not Python (",
+        "c.ServerApp.root_dir = 12\n",
+        "raise SystemExit(3)\n",
+        "c.ServerApp.contents_manager_class = 'no.such.Manager'\n",
+        "c.ContentsManager.allow_hidden = 'perhaps'\n",
+    ],
+)
+def test_no_configuration_keeps_it_from_starting(
+    start_lab: Callable[..., Lab], config: str
+) -> None:
+    lab = start_lab(config).wait()
+    assert lab.client.raw("GET", "/api/sessions", token=False)[0] == 403
+    kernel = lab.client.call("POST", "/api/kernels", {"name": "python3"})["id"]
+    connection = json.loads((lab.runtime / f"kernel-{kernel}.json").read_text())
+    assert connection["transport"] == "ipc"
+
+
+def test_idle_kernels_are_culled_only_when_asked(start_lab: Callable[..., Lab]) -> None:
+    lab = start_lab(GEARS_IDLE_CULL="2").wait()
+    lab.client.start_notebook("idle.ipynb")
+    wait_until(lambda: lab.kernels() == "", "culling of the idle kernel")
+
+
+def test_what_a_kernel_says_meanwhile_is_replayed(start_lab: Callable[..., Lab]) -> None:
+    lab = start_lab().wait()
+    _, kernel = lab.client.start_notebook("away.ipynb")
+    session = uuid.uuid4().hex
+    channels = lab.client.open_channels(kernel, session)
+    go = lab.home / "go"
+    code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+    code += f"print('while you were away', flush=True)\nopen({str(lab.home / 'said')!r}, 'w')"
+    lab.client.send(channels, code, session)
+    channels.close()
+    wait_until(lambda: "Starting buffering" in lab.text(), "buffering")
+    go.touch()
+    wait_until((lab.home / "said").exists, "the end of the cell")
+    channels = lab.client.open_channels(kernel, session)
+    while True:
+        message = json.loads(channels.recv())
+        if message["msg_type"] == "stream":
+            assert "while you were away" in message["content"]["text"]
+            break
+    channels.close()
+
+
+def message(kind: str, size: int = 0) -> tuple[str, list[bytes]]:
+    header = json.dumps({"msg_type": kind}).encode()
+    return ("iopub", [b"topic", b"<IDS|MSG>", b"", header, b"{}", b"{}", b"x" * size])
+
+
+def test_the_buffer_drops_the_oldest_printed_text_first() -> None:
+    kernels = load_kernels()
+    said: list[bool] = []
+    buffer = kernels.BoundedBuffer(10_000, 4, lambda: said.append(True))
+    for kind in ("status", "stream", "execute_result", "stream", "status", "error"):
+        buffer.append(message(kind))
+    kinds = [json.loads(parts[3])["msg_type"] for _, parts in buffer]
+    assert kinds == ["status", "execute_result", "status", "error"]
+    assert buffer.dropped == 2 and said == [True]
+    buffer.append(message("stream", 20_000))
+    assert len(buffer) == 4
+    buffer.append(message("display_data", 9_900))
+    assert buffer.bytes <= 10_000 and len(buffer) == 2
