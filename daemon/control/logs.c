@@ -1,0 +1,285 @@
+/* The Logs method: the newest lines of a service's segments, and what comes after. All file access
+ * is on a thread; following is an inotify event on the log's folder. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/control/control_private.h"
+
+enum { LINES_DEFAULT = 100, LINES_MOST = 10000, TAIL_BYTES = 1 << 20, SEGMENTS_MOST = 4096 };
+
+struct tail {
+    struct control *control;
+    struct varlink_call *call; /* NULL: the client left */
+    char folder[PATH_MAX];
+    int64_t lines, since;
+    bool follow, truncated, reading, again;
+    char segment[64];  /* name of the newest one read */
+    off_t offset;      /* read so far in it */
+    char *text;        /* what the last job read */
+    size_t length;
+    int inotify;
+    struct event *event;
+};
+
+static void destroy(struct tail *tail)
+{
+    if (tail->event) {
+        event_free(tail->event);
+    }
+    if (tail->inotify >= 0) {
+        close(tail->inotify);
+    }
+    free(tail->text);
+    free(tail);
+}
+
+static void on_close(struct varlink_call *call, void *context)
+{
+    (void)call;
+    struct tail *tail = context;
+    tail->call = NULL;
+    if (!tail->reading) {
+        destroy(tail);
+    }
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of the segments, oldest first; the caller frees each and the list. */
+static size_t list_segments(const char *folder, char **names)
+{
+    DIR *dir = opendir(folder);
+    size_t count = 0;
+    for (struct dirent *entry; dir && count < SEGMENTS_MOST && (entry = readdir(dir));) {
+        size_t n = strlen(entry->d_name);
+        if (n > 4 && n < 60 && !strcmp(entry->d_name + n - 4, ".log")) {
+            names[count] = strdup(entry->d_name);
+            count += names[count] != NULL;
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    qsort(names, count, sizeof *names, compare_names);
+    return count;
+}
+
+/* Append [from, end) of a segment, at most TAIL_BYTES of it; whole lines only. */
+static void read_segment(struct tail *tail, const char *name, off_t from, struct text *out)
+{
+    char path[PATH_MAX + 64];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", tail->folder, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &st)) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return;
+    }
+    bool cut = st.st_size - from > TAIL_BYTES;
+    if (cut) {
+        from = st.st_size - TAIL_BYTES;
+        tail->truncated = true;
+    }
+    size_t length = (size_t)(st.st_size > from ? st.st_size - from : 0);
+    char *buffer = malloc(length + 1);
+    ssize_t n = buffer ? pread(fd, buffer, length, from) : 0;
+    close(fd);
+    size_t used = n > 0 ? (size_t)n : 0, start = 0;
+    while (used && buffer[used - 1] != '\n') {
+        used--;
+    }
+    if (cut) {
+        while (start < used && buffer[start++] != '\n') {
+        }
+    }
+    text_append(out, buffer ? buffer + start : "", used - (start < used ? start : used));
+    free(buffer);
+    snprintf(tail->segment, sizeof tail->segment, "%s", name);
+    tail->offset = from + (off_t)used;
+}
+
+static int run_read(void *context, struct error *err)
+{
+    (void)err;
+    struct tail *tail = context;
+    char **names = calloc(SEGMENTS_MOST, sizeof *names);
+    struct text out = {0};
+    size_t count = names ? list_segments(tail->folder, names) : 0, first = 0;
+    bool fresh = !tail->segment[0];
+    if (tail->follow && tail->inotify >= 0 && fresh) {
+        inotify_add_watch(tail->inotify, tail->folder, IN_MODIFY | IN_CREATE);
+    }
+    if (fresh && count > 2) {
+        first = count - 2; /* the newest and the one before hold more than TAIL_BYTES lines */
+        tail->truncated = true;
+    }
+    char last[64];
+    memcpy(last, tail->segment, sizeof last);
+    for (size_t i = first; i < count; i++) {
+        int order = fresh ? 1 : strcmp(names[i], last);
+        if (order >= 0) {
+            read_segment(tail, names[i], order == 0 ? tail->offset : 0, &out);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        free(names[i]);
+    }
+    free(names);
+    tail->length = out.length;
+    tail->text = text_take(&out);
+    return 0;
+}
+
+/* "<seconds>.<µs> <s> <text>" → an object, or NULL for a line that is not ours. */
+static cJSON *view_line(const char *line, size_t length, int64_t since)
+{
+    long long seconds, micros;
+    char stream[2];
+    int at = 0;
+    if (sscanf(line, "%lld.%6lld %1[oeOEg]%n", &seconds, &micros, stream, &at) != 3 ||
+        (size_t)at > length) {
+        return NULL;
+    }
+    int64_t when = seconds * 1000000 + micros;
+    if (when < since) {
+        return NULL;
+    }
+    at += (size_t)at < length && line[at] == ' ';
+    char *text = strndup(line + at, length - (size_t)at);
+    cJSON *object = text ? cJSON_CreateObject() : NULL;
+    if (object) {
+        for (char *c = text; *c; c++) { /* JSON is UTF-8; a program may print anything */
+            if ((unsigned char)*c < 0x20 && *c != '\t' && *c != 0x1b) {
+                *c = '?';
+            }
+        }
+        cJSON_AddNumberToObject(object, "at", (double)when);
+        cJSON_AddStringToObject(object, "stream", stream);
+        cJSON_AddStringToObject(object, "text", text);
+    }
+    free(text);
+    return object;
+}
+
+static cJSON *view_lines(struct tail *tail, int64_t most)
+{
+    cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "lines");
+    const char *end = tail->text ? tail->text + tail->length : NULL, *at = end;
+    int64_t count = 0;
+    while (at && at > tail->text && count < most) { /* back over the newest lines */
+        at--;
+        while (at > tail->text && at[-1] != '\n') {
+            at--;
+        }
+        count++;
+    }
+    if (at && at > tail->text) {
+        tail->truncated = true;
+    }
+    while (at && at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        cJSON *line = view_line(at, (size_t)(newline - at), tail->since);
+        if (line) {
+            cJSON_AddItemToArray(list, line);
+        }
+        at = newline + 1;
+    }
+    cJSON_AddBoolToObject(object, "truncated", tail->truncated);
+    return object;
+}
+
+static void read_more(struct tail *tail);
+
+static void on_read(void *context, int code, const struct error *err)
+{
+    (void)code;
+    (void)err;
+    struct tail *tail = context;
+    tail->reading = false;
+    if (!tail->call) {
+        destroy(tail);
+        return;
+    }
+    cJSON *object = view_lines(tail, tail->lines);
+    bool empty = !cJSON_GetArraySize(cJSON_GetObjectItem(object, "lines"));
+    free(tail->text);
+    tail->text = NULL;
+    if (!tail->follow) {
+        struct varlink_call *call = tail->call;
+        varlink_call_on_close(call, NULL, NULL);
+        destroy(tail);
+        varlink_call_reply(call, object);
+        return;
+    }
+    bool first = tail->lines != LINES_MOST + 1;
+    tail->lines = LINES_MOST + 1; /* what follows is told whole */
+    if (empty && !first) {
+        cJSON_Delete(object);
+    } else if (varlink_call_continue(tail->call, object)) {
+        return; /* on_close has run */
+    }
+    if (tail->again) {
+        read_more(tail);
+    }
+}
+
+static void read_more(struct tail *tail)
+{
+    if (tail->reading) {
+        tail->again = true;
+        return;
+    }
+    tail->again = false;
+    tail->truncated = false;
+    tail->reading = !worker_submit(tail->control->manager->work, run_read, on_read, tail);
+}
+
+static void on_inotify(evutil_socket_t fd, short what, void *argument)
+{
+    (void)what;
+    char buffer[4096];
+    while (read((int)fd, buffer, sizeof buffer) > 0) {
+    }
+    read_more(argument);
+}
+
+void method_logs(struct varlink_call *call, const cJSON *parameters, void *context)
+{
+    struct control *control = context;
+    const char *name = call_string(parameters, "name");
+    if (strcmp(name, "gearsd") != 0 && !call_service(control, call, parameters)) {
+        return;
+    }
+    struct tail *tail = calloc(1, sizeof *tail);
+    if (!tail || home_path(&control->manager->home, tail->folder, "log", "%s", name)) {
+        free(tail);
+        reply_failed(call, name, "gearsd is out of memory");
+        return;
+    }
+    tail->control = control;
+    tail->call = call;
+    tail->since = call_integer(parameters, "since", 0);
+    tail->lines = call_integer(parameters, "lines", LINES_DEFAULT);
+    tail->lines = tail->lines < 0 ? 0 : tail->lines > LINES_MOST ? LINES_MOST : tail->lines;
+    tail->follow = call_bool(parameters, "follow") && varlink_call_more(call);
+    tail->inotify = tail->follow ? inotify_init1(IN_CLOEXEC | IN_NONBLOCK) : -1;
+    if (tail->inotify >= 0) {
+        tail->event = event_new(control->manager->base, tail->inotify, EV_READ | EV_PERSIST,
+            on_inotify, tail);
+        event_add(tail->event, NULL);
+    }
+    varlink_call_on_close(call, on_close, tail);
+    read_more(tail);
+}

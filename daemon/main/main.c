@@ -1,0 +1,293 @@
+/* gearsd: puts the parts together, answers signals, ends or execs its successor. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "build_id.h"
+#include "daemon/control/control.h"
+#include "daemon/core/log.h"
+#include "daemon/main/startup.h"
+
+struct daemon {
+    struct event_base *base;
+    struct manager *manager;
+    struct control *control;
+    struct lease lease;
+    struct manager_watcher watcher;
+    int listener;
+    char upgrade_to[PATH_MAX];
+    struct event *later;
+    bool ending;
+};
+
+static int reload(void *context, struct error *err)
+{
+    struct daemon *daemon = context;
+    struct config *config = NULL;
+    struct text errors = {0};
+    int code = config_load(&daemon->manager->home, &config, &errors);
+    if (code) {
+        char words[400];
+        snprintf(words, sizeof words, "%s", text_string(&errors));
+        words[strcspn(words, "\n")] = 0;
+        error_set(err, code, "the old configuration stays: %s", words);
+        manager_note(daemon->manager, NULL, "reload-failed", "%s", err->text);
+    } else {
+        manager_reconfigure(daemon->manager, config);
+    }
+    text_finish(&errors);
+    return code;
+}
+
+/* Ask the other gearsd to check itself: it must run here and read the configuration. */
+static int self_check(const char *path, struct error *err)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(path, path, "--self-check", (char *)NULL);
+        _exit(127);
+    }
+    int status = -1;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0
+               ? 0
+               : error_set(err, -EINVAL, "%s does not pass its self-check; nothing was changed",
+                     path);
+}
+
+static void do_upgrade(struct daemon *daemon)
+{
+    char fd[16];
+    log_audit("upgrade to=%s", daemon->upgrade_to);
+    worker_drain(daemon->manager->io, 5000);
+    relay_client_drain(daemon->manager->relay, false);
+    snprintf(fd, sizeof fd, "%d", daemon->listener);
+    fcntl(daemon->listener, F_SETFD, 0);
+    execl(daemon->upgrade_to, daemon->upgrade_to, "--listener", fd, "--lease",
+        daemon->lease.nonce, (char *)NULL);
+    fcntl(daemon->listener, F_SETFD, FD_CLOEXEC);
+    log_line("upgrade failed cause=\"%s\"", strerror(errno));
+    relay_client_drain(daemon->manager->relay, true);
+}
+
+static void end(struct daemon *daemon)
+{
+    worker_drain(daemon->manager->io, 5000);
+    event_base_loopbreak(daemon->base);
+}
+
+static bool all_stopped(const struct manager *manager)
+{
+    for (const struct service *s = manager->services; s; s = s->next) {
+        if (s->machine.state != SERVICE_STOPPED && s->machine.state != SERVICE_FAILED) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Acts that must not happen inside a method: the reply is on its way first. */
+static void on_later(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct daemon *daemon = argument;
+    if (daemon->upgrade_to[0]) {
+        do_upgrade(daemon);
+        daemon->upgrade_to[0] = 0;
+    } else if (!daemon->manager->ending) {
+        end(daemon);
+    } else if (all_stopped(daemon->manager)) {
+        relay_client_drain(daemon->manager->relay, false);
+        end(daemon);
+    }
+}
+
+static void schedule(struct daemon *daemon)
+{
+    struct timeval soon = {0, 20000};
+    event_add(daemon->later, &soon);
+}
+
+static void on_service_change(void *context, struct service *service)
+{
+    (void)service;
+    struct daemon *daemon = context;
+    if (daemon->manager->ending && all_stopped(daemon->manager)) {
+        schedule(daemon);
+    }
+}
+
+static int upgrade(void *context, const char *path, struct error *err)
+{
+    struct daemon *daemon = context;
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    path = path ? path : self;
+    if (path[0] != '/' || strlen(path) >= sizeof daemon->upgrade_to) {
+        return error_set(err, -EINVAL, "the path of the new gearsd must be absolute");
+    }
+    int code = self_check(path, err);
+    if (!code) {
+        snprintf(daemon->upgrade_to, sizeof daemon->upgrade_to, "%s", path);
+        schedule(daemon);
+    }
+    return code;
+}
+
+static void shutdown_daemon(void *context, bool services)
+{
+    struct daemon *daemon = context;
+    log_audit("shutdown services=%d", services);
+    daemon->manager->ending = services;
+    for (struct service *s = daemon->manager->services; services && s; s = s->next) {
+        if (s->machine.state != SERVICE_STOPPED || s->machine.wanted) {
+            manager_stop(daemon->manager, s, NULL, NULL);
+        }
+    }
+    schedule(daemon);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *argument)
+{
+    (void)what;
+    struct daemon *daemon = argument;
+    struct error err;
+    if (number == SIGHUP) {
+        reload(daemon, &err);
+    } else {
+        log_audit("signal %s: gearsd ends, services go on", signal_name((int)number));
+        end(daemon);
+    }
+}
+
+static int load_config(const struct home *home, struct config **config, struct error *err)
+{
+    struct text errors = {0};
+    int code = config_load(home, config, &errors);
+    if (code) {
+        char words[400];
+        snprintf(words, sizeof words, "%s", text_string(&errors));
+        words[strcspn(words, "\n")] = 0;
+        error_set(err, code, "%s; see: gearsctl config check", words);
+    } else if ((*config)->disabled) {
+        code = error_set(err, -EPERM, "Gears is disabled on this site: %s", (*config)->disabled);
+    }
+    text_finish(&errors);
+    return code;
+}
+
+static void find_programs(struct manager *manager)
+{
+    char self[PATH_MAX], copy[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    snprintf(copy, sizeof copy, "%s", self);
+    snprintf(manager->program_dir, sizeof manager->program_dir, "%s", dirname(copy));
+    snprintf(manager->share_dir, sizeof manager->share_dir, "%.*s/../share",
+        (int)(sizeof manager->share_dir - 16), manager->program_dir);
+    char *real = realpath(manager->share_dir, NULL);
+    if (real) {
+        snprintf(manager->share_dir, sizeof manager->share_dir, "%s", real);
+        free(real);
+    }
+}
+
+static struct event_base *make_loop(struct daemon *daemon)
+{
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
+    struct event_config *settings = event_config_new();
+    event_config_set_flag(settings, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    event_config_set_flag(settings, EVENT_BASE_FLAG_NOLOCK);
+    struct event_base *base = event_base_new_with_config(settings);
+    event_config_free(settings);
+    for (size_t i = 0; base && i < sizeof numbers / sizeof *numbers; i++) {
+        event_add(event_new(base, numbers[i], EV_SIGNAL | EV_PERSIST, on_signal, daemon), NULL);
+    }
+    return base;
+}
+
+static int serve(struct daemon *daemon, struct home *home, struct config *config,
+    struct options *options, struct error *err)
+{
+    daemon->base = make_loop(daemon);
+    daemon->manager = calloc(1, sizeof *daemon->manager);
+    if (!daemon->base || !daemon->manager) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    daemon->later = evtimer_new(daemon->base, on_later, daemon);
+    log_start(home, daemon->base);
+    log_audit("gearsd started build=%s pid=%d host=%s", GEARS_BUILD_ID, (int)getpid(), home->host);
+    find_programs(daemon->manager);
+    int code = manager_init(daemon->manager, daemon->base, home, config, err);
+    if (code) {
+        return code;
+    }
+    daemon->watcher = (struct manager_watcher){on_service_change, daemon, NULL};
+    manager_watch(daemon->manager, &daemon->watcher);
+    struct control_calls calls = {reload, upgrade, shutdown_daemon, daemon};
+    daemon->control = control_create(daemon->manager, daemon->listener, &calls, err);
+    if (!daemon->control) {
+        return -ENOMEM;
+    }
+    startup_say(options, "ready\n");
+    startup_notify("READY=1");
+    event_base_dispatch(daemon->base);
+    startup_notify("STOPPING=1");
+    control_destroy(daemon->control);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon daemon;
+    struct options options;
+    struct home home;
+    struct config *config = NULL;
+    struct error err = {0};
+    char words[600];
+    startup_options(&options, argc, argv);
+    umask(077);
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
+    startup_detach(&options);
+    int code = home_init(&home, &err);
+    code = code ? code : load_config(&home, &config, &err);
+    if (options.self_check) {
+        if (code) {
+            fprintf(stderr, "gearsd: %s\n", err.text);
+        }
+        return code ? 1 : 0;
+    }
+    code = code ? code : home_prepare(&home, &err);
+    code = code ? code : startup_claim(&home, &options, &daemon.lease, &daemon.listener, &err);
+    if (code == 1) {
+        startup_say(&options, "ready\n");
+        return 0;
+    }
+    if (!code) {
+        code = serve(&daemon, &home, config, &options, &err);
+        char path[PATH_MAX];
+        if (lease_is_held(&daemon.lease) && !home_path(&home, path, "run", "gearsd.sck")) {
+            unlink(path);
+        }
+        lease_release(&daemon.lease);
+        log_line("gearsd ended");
+        log_stop();
+    }
+    if (code) {
+        snprintf(words, sizeof words, "error: %s\n", err.text);
+        startup_say(&options, words);
+    }
+    return code ? 1 : 0;
+}
