@@ -1,0 +1,123 @@
+#!/bin/sh
+# Sets up everything the tests need and runs all of them: every compiler, ctest, every pytest
+# folder. Two runs may go on side by side; each has its own build folder unless GEARS_BUILD_ROOT
+# names one to use again.
+set -u
+
+source=$(cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$source" || exit 1
+mkdir -p build
+root=${GEARS_BUILD_ROOT:-$(mktemp -d "$source/build/test-XXXXXX")}
+mkdir -p "$root"
+logs=$root/logs
+mkdir -p "$logs"
+venv=${GEARS_TEST_VENV:-$source/build/test-venv}
+packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
+    libsystemd-dev python3-venv clang libclang-rt-dev clang-format varlink-go chromium
+    chromium-driver faketime fuse3 sshfs iproute2 util-linux procps shellcheck curl"
+passed=0
+failed=0
+policy=
+
+say() {
+    printf '== %s\n' "$*"
+}
+
+finish() {
+    [ -z "$policy" ] || rm -f "$policy"
+    [ -n "${GEARS_BUILD_ROOT:-}" ] || rm -rf "$root"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# step NAME COMMAND…: quiet when it passes, its whole log when it fails.
+step() {
+    name=$1
+    shift
+    log=$logs/$name.log
+    if "$@" >"$log" 2>&1; then
+        passed=$((passed + 1))
+        say "$name: passed"
+        return 0
+    fi
+    failed=$((failed + 1))
+    say "$name: FAILED; its log:"
+    cat "$log"
+    return 1
+}
+
+install_packages() {
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
+    wanted=
+    for package in $packages; do
+        status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) || status=
+        [ "$status" = "install ok installed" ] || wanted="$wanted $package"
+    done
+    [ -n "$wanted" ] || return 0
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=600 $wanted
+}
+
+# Of two runs that start together, the second waits for the environment the first makes.
+make_venv() {
+    [ -e "$venv/.complete" ] && return 0
+    exec 9>"$venv.lock"
+    flock 9
+    [ -e "$venv/.complete" ] && return 0
+    python3 -m venv --clear "$venv" &&
+        "$venv/bin/pip" install -q --disable-pip-version-check \
+            jupyterlab ipykernel websocket-client varlink pytest ruff &&
+        : >"$venv/.complete"
+}
+
+build() {
+    name=$1
+    shift
+    cmake -S "$source" -B "$root/$name" -G Ninja "$@" && cmake --build "$root/$name"
+}
+
+check_format() {
+    git ls-files '*.c' '*.h' | xargs -r clang-format --dry-run --Werror
+}
+
+check_shell() {
+    shellcheck contrib/*.sh contrib/dispatcher contrib/libexec/* .ci/run
+}
+
+run_pytest() {
+    GEARS_BIN=$root/$1/bin
+    GEARS_TEST_VENV=$venv
+    export GEARS_BIN GEARS_TEST_VENV
+    "$venv/bin/python" -m pytest -p no:cacheprovider "$2"
+}
+
+step packages install_packages
+step venv make_venv
+step ruff-check "$venv/bin/ruff" check --no-cache .
+step ruff-format "$venv/bin/ruff" format --no-cache --check .
+step shellcheck check_shell
+step clang-format check_format
+step build-gcc build release -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=gcc
+step build-clang build clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang
+step build-debug build debug -DCMAKE_BUILD_TYPE=Debug -DGEARS_SANITIZE=ON -DCMAKE_C_COMPILER=gcc
+for kind in release debug; do
+    step "ctest-$kind" ctest --test-dir "$root/$kind" --output-on-failure
+done
+for folder in tests/*/; do
+    folder=${folder%/}
+    name=${folder##*/}
+    set -- "$folder"/test_*.py
+    [ -e "$1" ] || continue
+    if step "pytest-$name" run_pytest release "$folder"; then
+        tail -n 1 "$logs/pytest-$name.log"
+    fi
+done
+printf '%s passed, %s failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
