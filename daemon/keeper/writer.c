@@ -1,0 +1,196 @@
+/* The ring and its one writer: segments in the service's log folder, rotated at line ends, the oldest
+ * removed to stay within the budget. May block for ever on a hung filesystem; nobody waits for it. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/file.h"
+#include "daemon/keeper/keeper.h"
+
+enum { CHUNK = 65536, SEGMENTS_MOST = 1024 };
+
+struct segment {
+    int fd;
+    uint64_t bytes;
+};
+
+bool ring_put(struct ring *ring, const char *line, size_t length)
+{
+    pthread_mutex_lock(&ring->lock);
+    bool fits = RING_SIZE - ring->used >= length;
+    if (fits) {
+        size_t tail = (ring->head + ring->used) % RING_SIZE;
+        size_t first = RING_SIZE - tail < length ? RING_SIZE - tail : length;
+        memcpy(ring->bytes + tail, line, first);
+        memcpy(ring->bytes, line + first, length - first);
+        ring->used += length;
+        pthread_cond_signal(&ring->wake);
+    }
+    pthread_mutex_unlock(&ring->lock);
+    return fits;
+}
+
+static void tell_loop(struct ring *ring)
+{
+    uint64_t one = 1;
+    (void)!write(ring->event_fd, &one, sizeof one);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)b, *(char *const *)a);
+}
+
+/* Keep the newest segments that fit in the budget, less one segment's room for the new one. */
+static void prune(const struct orders *orders)
+{
+    char *names[SEGMENTS_MOST];
+    char path[PATH_MAX];
+    size_t count = 0;
+    DIR *dir = opendir(orders->log_dir);
+    for (struct dirent *entry; dir && count < SEGMENTS_MOST && (entry = readdir(dir));) {
+        size_t n = strlen(entry->d_name);
+        if (n > 4 && !strcmp(entry->d_name + n - 4, ".log") &&
+            (names[count] = strdup(entry->d_name))) {
+            count++;
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    qsort(names, count, sizeof *names, newest_first);
+    uint64_t room = orders->log_budget > orders->log_segment
+                        ? orders->log_budget - orders->log_segment
+                        : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%s", orders->log_dir, names[i]);
+        uint64_t size = stat(path, &st) ? 0 : (uint64_t)st.st_size;
+        if (size > room) {
+            unlink(path);
+            room = 0;
+        } else {
+            room -= size;
+        }
+        free(names[i]);
+    }
+}
+
+static int open_segment(struct keeper *keeper, struct segment *segment)
+{
+    char path[PATH_MAX];
+    const struct orders *orders = &keeper->orders;
+    if (mkdir(orders->log_dir, 0700) && errno != EEXIST) {
+        return -errno;
+    }
+    prune(orders);
+    snprintf(path, sizeof path, "%s/%016lld.log", orders->log_dir, (long long)clock_utc_us());
+    segment->fd =
+        open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    segment->bytes = 0;
+    return segment->fd < 0 ? -errno : 0;
+}
+
+/* One piece out; −errno leaves what is unwritten in *done. */
+static int write_piece(int fd, const char *bytes, size_t length, size_t *done)
+{
+    while (*done < length) {
+        ssize_t n = write(fd, bytes + *done, length - *done);
+        if (n > 0) {
+            *done += (size_t)n;
+        } else if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+/* The longest run of whole lines that fits in CHUNK. Called with the lock. */
+static size_t peek(struct ring *ring, char *chunk)
+{
+    size_t length = ring->used < CHUNK ? ring->used : CHUNK;
+    size_t first = RING_SIZE - ring->head < length ? RING_SIZE - ring->head : length;
+    memcpy(chunk, ring->bytes + ring->head, first);
+    memcpy(chunk + first, ring->bytes, length - first);
+    while (length && chunk[length - 1] != '\n') {
+        length--;
+    }
+    return length;
+}
+
+static void take(struct ring *ring, size_t length)
+{
+    pthread_mutex_lock(&ring->lock);
+    ring->head = (ring->head + length) % RING_SIZE;
+    ring->used -= length;
+    ring->written += length;
+    bool tell = ring->want_room || ring->rotated;
+    ring->want_room = false;
+    pthread_mutex_unlock(&ring->lock);
+    if (tell) {
+        tell_loop(ring);
+    }
+}
+
+static void *writer_main(void *argument)
+{
+    struct keeper *keeper = argument;
+    struct ring *ring = &keeper->ring;
+    struct segment segment = {.fd = -1};
+    static char chunk[CHUNK];
+    size_t done = 0; /* of the piece in hand: a short write goes on where it stopped */
+    for (;;) {
+        pthread_mutex_lock(&ring->lock);
+        while (!ring->used && !ring->closing) {
+            pthread_cond_wait(&ring->wake, &ring->lock);
+        }
+        size_t length = peek(ring, chunk);
+        bool end = ring->closing && !ring->used;
+        pthread_mutex_unlock(&ring->lock);
+        if (end) {
+            break;
+        }
+        int code = segment.fd < 0 ? open_segment(keeper, &segment) : 0;
+        size_t before = done;
+        code = code ? code : write_piece(segment.fd, chunk, length, &done);
+        segment.bytes += done - before;
+        if (code) {
+            nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* full: only while data waits */
+            continue;
+        }
+        done = 0;
+        if (segment.bytes >= keeper->orders.log_segment) {
+            close(segment.fd);
+            segment.fd = -1;
+            ring->rotated = true;
+        }
+        take(ring, length);
+    }
+    pthread_mutex_lock(&ring->lock);
+    ring->done = true;
+    pthread_mutex_unlock(&ring->lock);
+    tell_loop(ring);
+    return NULL;
+}
+
+int writer_start(struct keeper *keeper)
+{
+    pthread_t thread;
+    pthread_mutex_init(&keeper->ring.lock, NULL);
+    pthread_cond_init(&keeper->ring.wake, NULL);
+    keeper->ring.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (keeper->ring.event_fd < 0 || pthread_create(&thread, NULL, writer_main, keeper)) {
+        return -EAGAIN;
+    }
+    pthread_detach(thread);
+    return 0;
+}
