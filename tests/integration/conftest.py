@@ -1,0 +1,92 @@
+"""A private Gears for each test: its own short GEARS_HOME, and nothing left of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_client import LabClient, wait_until
+
+SOURCE = Path(__file__).parents[2]
+
+
+class Gears:
+    """Runs gearsctl of the build under test (GEARS_BIN) in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.bin = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
+        self.workspace = home / "work"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("GEARS_", "JUPYTER"))},
+            "GEARS_HOME": str(home),
+            "GEARS_SITE_CONFIG": str(home / "no-site.conf"),
+        }
+        venv = os.environ.get("GEARS_TEST_VENV", sys.prefix)
+        self.workspace.mkdir()
+        (home / "etc").mkdir()
+        (home / "etc/gears.conf").write_text(
+            f"[service:lab]\nkind = jupyter\nenv = {venv}\nworkspace = {self.workspace}\n"
+        )
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [str(self.bin / "gearsctl"), *words],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        if check:
+            assert result.returncode == 0, f"gearsctl {words}: {result.stdout}{result.stderr}"
+        return result
+
+    def status(self, name: str = "lab") -> dict[str, Any]:
+        services = json.loads(self.run("status", "--json").stdout)["services"]
+        return next(service for service in services if service["name"] == name)
+
+    def daemon_pid(self) -> int:
+        return json.loads(self.run("status", "--json").stdout)["daemon"]["pid"]
+
+    def url(self) -> str:
+        """The address with its token."""
+        return self.run("url", "lab").stdout.strip()
+
+    def client(self) -> LabClient:
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.url()).query)
+        return LabClient(Path(self.status()["socket"]), query["token"][0])
+
+    def processes(self) -> list[int]:
+        """Every process that was given this home."""
+        mark = b"GEARS_HOME=" + os.fsencode(self.home) + b"\0"
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture
+def gears() -> Iterator[Gears]:
+    home = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))
+    gears = Gears(home)
+    try:
+        yield gears
+    finally:
+        if gears.processes():
+            gears.run("daemon", "stop", "--services", "--yes")
+            wait_until(lambda: not gears.processes(), "the end of every process", 30)
+        shutil.rmtree(home)
