@@ -37,6 +37,7 @@ struct service_config {
         uint64_t value;
     } limits[CONFIG_LIMITS]; /* limit_nofile, limit_core, limit_stack, limit_fsize … */
     size_t limit_count;
+    unsigned set_keys; /* which keys a file set: the reader's own bits */
 };
 
 struct config {
