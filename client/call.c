@@ -1,0 +1,160 @@
+/* Calls, streams, and the words and exit codes of their errors. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "common/clock.h"
+
+enum { CALL_TIMEOUT_MS = 30000, SLOW_MS = 2000 };
+
+void cli_say(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("gearsctl: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+const char *json_text(const cJSON *object, const char *key)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+    return text ? text : "";
+}
+
+double json_number(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+cJSON *json_time(const cJSON *object, const char *key)
+{
+    double us = json_number(object, key);
+    char text[32];
+    if (us <= 0) {
+        return cJSON_CreateNull();
+    }
+    clock_format_utc((int64_t)us, text, sizeof text);
+    return cJSON_CreateString(text);
+}
+
+cJSON *cli_name(const char *name)
+{
+    cJSON *parameters = cJSON_CreateObject();
+    cJSON_AddStringToObject(parameters, "name", name);
+    return parameters;
+}
+
+int cli_check_name(const char *name)
+{
+    const char *at = strchr(name, '@');
+    if (at) {
+        cli_say("%s: no cluster \"%s\" is configured; hops are not part of this version", name,
+            at + 1);
+        return EXIT_NO_SUCH;
+    }
+    return 0;
+}
+
+static int say_error(const char *method, const char *error, const cJSON *parameters)
+{
+    const char *last = strrchr(error, '.');
+    const char *name = json_text(parameters, "name"), *message = json_text(parameters, "message");
+    const char *hint = json_text(parameters, "hint");
+    last = last ? last + 1 : error;
+    if (!strcmp(last, "NoSuchService")) {
+        cli_say("there is no service \"%s\"%s%s%s", name, *hint ? "; did you mean " : "", hint,
+            *hint ? "?" : "; see: gearsctl status");
+        return EXIT_NO_SUCH;
+    }
+    if (!strcmp(last, "NotRunning")) {
+        cli_say("%s is %s; run: gearsctl start %s", name, json_text(parameters, "state"), name);
+        return EXIT_NOT_RUNNING;
+    }
+    if (!strcmp(last, "TimedOut")) {
+        cli_say("%s: timed out: %s", name, message);
+        return EXIT_TIMED_OUT;
+    }
+    if (!strcmp(last, "InterfaceNotFound") || !strcmp(last, "MethodNotFound") ||
+        !strcmp(last, "InvalidParameter")) {
+        cli_say("gearsd does not know %s as this gearsctl says it (%s %s); "
+                "run: gearsctl daemon upgrade",
+            method, last, json_text(parameters, "parameter"));
+        return EXIT_INCOMPATIBLE;
+    }
+    cli_say("%s%s%s", name, *name ? ": " : "", *message ? message : error);
+    return EXIT_FAILED;
+}
+
+static int receive(struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply,
+    bool *continues)
+{
+    struct error err;
+    char *error = NULL;
+    int64_t first = timeout_ms < 0 || timeout_ms > SLOW_MS ? SLOW_MS : timeout_ms;
+    int code = varlink_client_receive(cli->client, first, reply, &error, continues, &err);
+    if (code == -ETIMEDOUT && first == SLOW_MS && timeout_ms == CALL_TIMEOUT_MS) {
+        cli_say("gearsd has not answered for 2 s (is the home hung?); waiting, ^C gives up");
+    }
+    if (code == -ETIMEDOUT && timeout_ms != first) {
+        code = varlink_client_receive(cli->client, timeout_ms < 0 ? -1 : timeout_ms - first,
+            reply, &error, continues, &err);
+    }
+    if (code) {
+        *reply = NULL;
+        cli_say("%s", err.text);
+        return code == -ETIMEDOUT ? EXIT_TIMED_OUT : EXIT_UNREACHABLE;
+    }
+    if (error) {
+        int exit_code = say_error(method, error, *reply);
+        cJSON_Delete(*reply);
+        *reply = NULL;
+        free(error);
+        return exit_code;
+    }
+    return 0;
+}
+
+static int send_call(struct cli *cli, const char *method, cJSON *parameters, bool more)
+{
+    struct error err;
+    char full[128];
+    snprintf(full, sizeof full, "%s%s", strchr(method, '.') ? "" : "org.gears.Manager.", method);
+    int code = cli_connect(cli);
+    if (code) {
+        cJSON_Delete(parameters);
+        return code;
+    }
+    if (varlink_client_send(cli->client, full, parameters, more, &err)) {
+        cli_say("%s", err.text);
+        return EXIT_UNREACHABLE;
+    }
+    return 0;
+}
+
+int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **reply)
+{
+    bool continues;
+    *reply = NULL;
+    int code = send_call(cli, method, parameters, false);
+    return code ? code : receive(cli, method, CALL_TIMEOUT_MS, reply, &continues);
+}
+
+int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
+    int (*each)(struct cli *cli, const cJSON *reply, void *context), void *context)
+{
+    bool continues = true;
+    int code = send_call(cli, method, parameters, true);
+    while (!code && continues) {
+        cJSON *reply;
+        code = receive(cli, method, timeout_ms, &reply, &continues);
+        code = code ? code : each(cli, reply, context);
+        cJSON_Delete(reply);
+    }
+    return code;
+}

@@ -1,0 +1,87 @@
+/* gearsctl: what its commands share. One command is one descriptor in commands.c. */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <cjson/cJSON.h>
+
+#include "common/home.h"
+#include "common/text.h"
+#include "proto/varlink_client.h"
+
+enum exit_code {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_NOT_RUNNING = 3,
+    EXIT_NO_SUCH = 4,
+    EXIT_UNREACHABLE = 5,
+    EXIT_INCOMPATIBLE = 6,
+    EXIT_HUMAN = 7,
+    EXIT_TIMED_OUT = 124,
+    EXIT_INTERRUPTED = 130
+};
+
+struct cli {
+    struct home home;
+    bool json, autostart, colour, terminal; /* terminal: stdout is one */
+    struct varlink_client *client;
+};
+
+struct command {
+    const char *name;
+    const char *usage;   /* after "gearsctl " */
+    const char *summary; /* one line */
+    const char *example;
+    int (*run)(struct cli *cli, int argc, char **argv); /* argv[0] is the command */
+};
+extern const struct command commands[];
+const struct command *command_find(const char *name);
+/* Print the command's usage on stderr; returns EXIT_USAGE. */
+int command_misuse(const char *name, const char *why);
+
+/* connect.c: the daemon, started if need be. 0 or an exit code, the words already said. */
+int cli_connect(struct cli *cli);
+/* Start gearsd without asking it anything; 0 or an exit code. */
+int cli_start_daemon(struct cli *cli);
+/* The folder of this executable. */
+void cli_program_dir(char out[PATH_MAX]);
+
+/* call.c: one call and one reply; errors are said and turned into exit codes. Takes `parameters`.
+ * *reply may be NULL-ed by the callee on failure; the caller deletes. */
+int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **reply);
+/* A call with more: `each` for every reply until the last; it returns 0 to go on. */
+int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
+    int (*each)(struct cli *cli, const cJSON *reply, void *context), void *context);
+cJSON *cli_name(const char *name); /* {"name": name} */
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Refuse NAME@CLUSTER of an unknown cluster: EXIT_NO_SUCH after a line, else 0. */
+int cli_check_name(const char *name);
+
+const char *json_text(const cJSON *object, const char *key);
+double json_number(const cJSON *object, const char *key);
+/* Microseconds → ISO UTC string item, or null. */
+cJSON *json_time(const cJSON *object, const char *key);
+/* The promised shape of a service in --json. */
+cJSON *json_service(const cJSON *service);
+
+int cmd_service(struct cli *cli, int argc, char **argv);
+int cmd_status(struct cli *cli, int argc, char **argv);
+int cmd_logs(struct cli *cli, int argc, char **argv);
+int cmd_events(struct cli *cli, int argc, char **argv);
+int cmd_url(struct cli *cli, int argc, char **argv);
+int cmd_wait(struct cli *cli, int argc, char **argv);
+int cmd_run(struct cli *cli, int argc, char **argv);
+int cmd_signal(struct cli *cli, int argc, char **argv);
+int cmd_forward(struct cli *cli, int argc, char **argv);
+int cmd_daemon(struct cli *cli, int argc, char **argv);
+int cmd_config(struct cli *cli, int argc, char **argv);
+int cmd_call(struct cli *cli, int argc, char **argv);
+int cmd_init(struct cli *cli, int argc, char **argv);
+int cmd_password(struct cli *cli, int argc, char **argv);
+int cmd_ssh_config(struct cli *cli, int argc, char **argv);
+int cmd_version(struct cli *cli, int argc, char **argv);
+
+#endif

@@ -1,0 +1,216 @@
+/* start, stop, restart, enable, disable, reset-failed, remove, wait, run, signal, forward. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/client.h"
+
+static int show_progress(struct cli *cli, const cJSON *reply, void *context)
+{
+    (void)cli;
+    (void)context;
+    const cJSON *service = cJSON_GetObjectItemCaseSensitive(reply, "service");
+    const cJSON *health = cJSON_GetObjectItemCaseSensitive(service, "health");
+    if (isatty(2)) {
+        const char *message = json_text(health, "message");
+        fprintf(stderr, "%s: %s%s%s%s%s\n", json_text(service, "name"),
+            json_text(service, "state"), *message ? " (" : "",
+            *message ? json_text(health, "layer") : "", *message ? ": " : "", message);
+    }
+    return 0;
+}
+
+struct flags {
+    bool wait;
+    int64_t timeout_ms;
+    const char *workspace, *env, *kind, *goal;
+};
+
+/* Take the options out of argv; names stay in argv[1..*count]. 0 or an exit code. */
+static int take_flags(int argc, char **argv, struct flags *flags, int *count)
+{
+    struct error err;
+    *flags = (struct flags){.wait = true, .timeout_ms = 90000};
+    *count = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        const char **slot = !strcmp(argv[i], "--workspace") ? &flags->workspace
+                            : !strcmp(argv[i], "--env")     ? &flags->env
+                            : !strcmp(argv[i], "--kind")    ? &flags->kind
+                            : !strcmp(argv[i], "--for")     ? &flags->goal
+                                                            : NULL;
+        if (slot && value) {
+            *slot = argv[++i];
+        } else if (!strcmp(argv[i], "--no-wait")) {
+            flags->wait = false;
+        } else if (!strcmp(argv[i], "--timeout") && value) {
+            if (duration_parse(argv[++i], &flags->timeout_ms, &err)) {
+                return command_misuse(argv[0], err.text);
+            }
+        } else if (argv[i][0] == '-') {
+            char why[80];
+            snprintf(why, sizeof why, "unknown option %.40s", argv[i]);
+            return command_misuse(argv[0], why);
+        } else {
+            argv[++*count] = argv[i];
+        }
+    }
+    return *count ? 0 : command_misuse(argv[0], "a NAME is missing");
+}
+
+static void add_wait(cJSON *parameters, const struct flags *flags)
+{
+    cJSON_AddBoolToObject(parameters, "wait", flags->wait);
+    cJSON_AddNumberToObject(parameters, "timeout", (double)flags->timeout_ms);
+}
+
+static int one_service(struct cli *cli, const char *verb, const char *name, struct flags *flags)
+{
+    cJSON *parameters = cli_name(name), *reply;
+    int64_t patience = flags->timeout_ms + 5000;
+    if (!strcmp(verb, "start")) {
+        char path[PATH_MAX];
+        if (flags->workspace && !realpath(flags->workspace, path)) {
+            cli_say("%s: %s", flags->workspace, strerror(errno));
+            cJSON_Delete(parameters);
+            return EXIT_FAILED;
+        }
+        if (flags->workspace) {
+            cJSON_AddStringToObject(parameters, "workspace", path);
+        }
+        if (flags->env) {
+            cJSON_AddStringToObject(parameters, "env", flags->env);
+        }
+        add_wait(parameters, flags);
+        return cli_stream(cli, "Start", parameters, patience, show_progress, NULL);
+    }
+    if (!strcmp(verb, "restart")) {
+        add_wait(parameters, flags);
+        return cli_stream(cli, "Restart", parameters, patience, show_progress, NULL);
+    }
+    if (!strcmp(verb, "stop")) {
+        cJSON_AddBoolToObject(parameters, "wait", flags->wait);
+        return cli_stream(cli, "Stop", parameters, -1, show_progress, NULL);
+    }
+    const char *method = !strcmp(verb, "enable")         ? "Enable"
+                         : !strcmp(verb, "disable")      ? "Disable"
+                         : !strcmp(verb, "reset-failed") ? "ResetFailed"
+                                                         : "Remove";
+    int code = cli_call(cli, method, parameters, &reply);
+    cJSON_Delete(reply);
+    return code;
+}
+
+int cmd_service(struct cli *cli, int argc, char **argv)
+{
+    struct flags flags;
+    int count, worst = take_flags(argc, argv, &flags, &count);
+    for (int i = 1; !worst && i <= count; i++) {
+        worst = cli_check_name(argv[i]);
+    }
+    for (int i = 1; i <= count && worst != EXIT_USAGE && worst != EXIT_NO_SUCH; i++) {
+        int code = one_service(cli, argv[0], argv[i], &flags);
+        worst = code ? code : worst;
+    }
+    return worst;
+}
+
+int cmd_wait(struct cli *cli, int argc, char **argv)
+{
+    struct flags flags;
+    int count, code = take_flags(argc, argv, &flags, &count);
+    if (code || (code = cli_check_name(argv[1]))) {
+        return code;
+    }
+    cJSON *parameters = cli_name(argv[1]);
+    cJSON_AddStringToObject(parameters, "for", flags.goal ? flags.goal : "ready");
+    cJSON_AddNumberToObject(parameters, "timeout", (double)flags.timeout_ms);
+    return cli_stream(
+        cli, "Wait", parameters, flags.timeout_ms + 5000, show_progress, NULL);
+}
+
+int cmd_run(struct cli *cli, int argc, char **argv)
+{
+    struct flags flags;
+    int split = 1, count;
+    char cwd[PATH_MAX];
+    while (split < argc && strcmp(argv[split], "--") != 0) {
+        split++;
+    }
+    int code = take_flags(split, argv, &flags, &count);
+    if (code) {
+        return code;
+    }
+    if (split + 1 >= argc || count != 1) {
+        return command_misuse(argv[0], "a NAME, then -- and a command are needed");
+    }
+    cJSON *parameters = cli_name(argv[1]);
+    cJSON *words = cJSON_AddArrayToObject(parameters, "argv");
+    for (int i = split + 1; i < argc; i++) {
+        cJSON_AddItemToArray(words, cJSON_CreateString(argv[i]));
+    }
+    if (flags.kind) {
+        cJSON_AddStringToObject(parameters, "kind", flags.kind);
+    }
+    if (getcwd(cwd, sizeof cwd)) {
+        cJSON_AddStringToObject(parameters, "cwd", cwd);
+    }
+    add_wait(parameters, &flags);
+    return cli_stream(cli, "Run", parameters, flags.timeout_ms + 5000, show_progress, NULL);
+}
+
+int cmd_signal(struct cli *cli, int argc, char **argv)
+{
+    int number;
+    struct error err;
+    cJSON *reply;
+    if (argc != 3) {
+        return command_misuse(argv[0], "NAME and SIGNAL are needed");
+    }
+    if (signal_parse(argv[2], &number, &err)) {
+        return command_misuse(argv[0], err.text);
+    }
+    cJSON *parameters = cli_name(argv[1]);
+    cJSON_AddStringToObject(parameters, "signal", argv[2]);
+    int code = cli_call(cli, "Signal", parameters, &reply);
+    cJSON_Delete(reply);
+    return code;
+}
+
+int cmd_forward(struct cli *cli, int argc, char **argv)
+{
+    const char *name = NULL;
+    long long port = 0;
+    bool drop = false;
+    struct error err;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--remove")) {
+            drop = true;
+        } else if (!strcmp(argv[i], "--yes")) {
+            continue;
+        } else if (!name) {
+            name = argv[i];
+        } else if (integer_parse(argv[i], 1024, 65535, &port, &err)) {
+            return command_misuse(argv[0], err.text);
+        }
+    }
+    if (!name) {
+        return command_misuse(argv[0], "a NAME is missing");
+    }
+    cJSON *parameters = cli_name(name), *reply;
+    if (port) {
+        cJSON_AddNumberToObject(parameters, "port", (double)port);
+    }
+    if (drop) {
+        cJSON_AddBoolToObject(parameters, "remove", true);
+    }
+    int code = cli_call(cli, "Forward", parameters, &reply);
+    if (!code && !drop) {
+        printf("%d\n", (int)json_number(reply, "port"));
+    }
+    cJSON_Delete(reply);
+    return code;
+}

@@ -1,0 +1,195 @@
+/* status: a table on a terminal, tab-separated rows otherwise, or the promised JSON. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "common/clock.h"
+
+static void copy_item(cJSON *to, const cJSON *from, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(from, key);
+    cJSON_AddItemToObject(to, key, item ? cJSON_Duplicate(item, true) : cJSON_CreateNull());
+}
+
+static cJSON *json_exit(const cJSON *end)
+{
+    if (!end) {
+        return cJSON_CreateNull();
+    }
+    cJSON *out = cJSON_CreateObject();
+    static const char *const keys[] = {"code", "signal", "unknown", "lost", "note"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(end, keys[i]);
+        if (item) {
+            cJSON_AddItemToObject(out, keys[i], cJSON_Duplicate(item, true));
+        }
+    }
+    cJSON_AddItemToObject(out, "at", json_time(end, "at"));
+    return out;
+}
+
+cJSON *json_service(const cJSON *service)
+{
+    static const char *const keys[] = {"name", "cluster", "host", "kind", "wanted", "state",
+        "cause", "enabled", "health", "pid", "restarts", "socket", "url", "env", "workspace",
+        "connections", "bytes_in", "bytes_out", "build", "memory_bytes", "cpu_s", "log_dropped"};
+    cJSON *out = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        copy_item(out, service, keys[i]);
+    }
+    cJSON_AddItemToObject(out, "since", json_time(service, "since"));
+    cJSON_AddItemToObject(
+        out, "exit", json_exit(cJSON_GetObjectItemCaseSensitive(service, "exit")));
+    return out;
+}
+
+static int print_json(struct cli *cli, const cJSON *status)
+{
+    cJSON *hello, *out = cJSON_CreateObject();
+    int code = cli_call(cli, "Hello", NULL, &hello);
+    if (code) {
+        cJSON_Delete(out);
+        return code;
+    }
+    cJSON_AddNumberToObject(out, "schema", 1);
+    copy_item(out, hello, "host");
+    cJSON *daemon = cJSON_AddObjectToObject(out, "daemon");
+    copy_item(daemon, hello, "version");
+    copy_item(daemon, hello, "build");
+    copy_item(daemon, hello, "pid");
+    cJSON_AddNumberToObject(daemon, "uptime_s",
+        (double)((clock_utc_us() - (int64_t)json_number(hello, "started_at")) / 1000000));
+    cJSON *list = cJSON_AddArrayToObject(out, "services");
+    const cJSON *service;
+    cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))
+    {
+        cJSON_AddItemToArray(list, json_service(service));
+    }
+    cJSON_AddArrayToObject(out, "tunnels");
+    cJSON_AddArrayToObject(out, "pools");
+    char *text = cJSON_Print(out);
+    puts(text ? text : "");
+    free(text);
+    cJSON_Delete(hello);
+    cJSON_Delete(out);
+    return 0;
+}
+
+static void describe(const cJSON *service, char *out, size_t size)
+{
+    const cJSON *health = cJSON_GetObjectItemCaseSensitive(service, "health");
+    const cJSON *end = cJSON_GetObjectItemCaseSensitive(service, "exit");
+    const char *state = json_text(service, "state");
+    bool alive = !strcmp(state, "ready") || !strcmp(state, "starting");
+    out[0] = 0;
+    if (alive && !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(health, "ok"))) {
+        snprintf(out, size, "%s: %s", json_text(health, "layer"), json_text(health, "message"));
+    } else if (*json_text(service, "cause")) {
+        snprintf(out, size, "%s", json_text(service, "cause"));
+    } else if (!alive && end && *json_text(end, "note")) {
+        snprintf(out, size, "%s", json_text(end, "note"));
+    }
+    if (!alive && *json_text(end, "lost")) {
+        size_t n = strlen(out);
+        snprintf(out + n, size - n, "%slost kernels: %s", n ? "; " : "", json_text(end, "lost"));
+    }
+}
+
+static void print_row(struct cli *cli, const cJSON *service)
+{
+    char age[32], words[600];
+    const char *state = json_text(service, "state");
+    int64_t since = clock_utc_us() - (int64_t)json_number(service, "since");
+    duration_format(since > 0 ? since / 1000 : 0, age, sizeof age);
+    describe(service, words, sizeof words);
+    if (!cli->terminal) {
+        printf("%s\t%s\t%s\t%s\t%d\t%d\t%s\n", json_text(service, "name"), state,
+            json_text(service, "kind"), age, (int)json_number(service, "pid"),
+            (int)json_number(service, "connections"), words);
+        return;
+    }
+    const char *colour = !cli->colour              ? ""
+                         : !strcmp(state, "ready")  ? "\033[32m"
+                         : !strcmp(state, "failed") ? "\033[31m"
+                         : !strcmp(state, "stopped") ? ""
+                                                     : "\033[33m";
+    printf("%-16s %s%-9s%s %-8s %8s %8d %5d  %s\n", json_text(service, "name"), colour, state,
+        *colour ? "\033[0m" : "", json_text(service, "kind"), age,
+        (int)json_number(service, "pid"), (int)json_number(service, "connections"), words);
+}
+
+static int print_table(struct cli *cli, const cJSON *status, void *context)
+{
+    bool *header = context;
+    const cJSON *service;
+    if (cli->terminal && *header) {
+        printf("%-16s %-9s %-8s %8s %8s %5s\n", "NAME", "STATE", "KIND", "SINCE", "PID", "CONNS");
+    }
+    *header = false;
+    cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))
+    {
+        print_row(cli, service);
+    }
+    fflush(stdout);
+    return 0;
+}
+
+static int print_delta(struct cli *cli, const cJSON *status, void *context)
+{
+    const cJSON *service;
+    if (!cli->json) {
+        return print_table(cli, status, context);
+    }
+    cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))
+    {
+        cJSON *out = json_service(service);
+        char *text = cJSON_PrintUnformatted(out);
+        puts(text ? text : "");
+        free(text);
+        cJSON_Delete(out);
+    }
+    fflush(stdout);
+    return 0;
+}
+
+int cmd_status(struct cli *cli, int argc, char **argv)
+{
+    const char *name = NULL;
+    bool watch = false, usage = false, header = true;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--watch")) {
+            watch = true;
+        } else if (!strcmp(argv[i], "--usage")) {
+            usage = true;
+        } else if (argv[i][0] == '-' || name) {
+            return command_misuse(argv[0], "one NAME at most");
+        } else {
+            name = argv[i];
+        }
+    }
+    int code = name ? cli_check_name(name) : 0;
+    if (code) {
+        return code;
+    }
+    cJSON *parameters = name ? cli_name(name) : cJSON_CreateObject(), *reply;
+    if (usage) {
+        cJSON_AddBoolToObject(parameters, "usage", true);
+    }
+    if (watch) {
+        return cli_stream(cli, "Status", parameters, -1, print_delta, &header);
+    }
+    code = cli_call(cli, "Status", parameters, &reply);
+    if (!code) {
+        code = cli->json ? print_json(cli, reply) : print_table(cli, reply, &header);
+    }
+    if (!code && name) {
+        const cJSON *first =
+            cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(reply, "services"), 0);
+        const char *state = json_text(first, "state");
+        code = !strcmp(state, "stopped") || !strcmp(state, "failed") ? EXIT_NOT_RUNNING : 0;
+    }
+    cJSON_Delete(reply);
+    return code;
+}

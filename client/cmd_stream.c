@@ -1,0 +1,115 @@
+/* logs and events. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "common/clock.h"
+
+struct log_view {
+    bool timestamps;
+};
+
+static int print_lines(struct cli *cli, const cJSON *reply, void *context)
+{
+    struct log_view *view = context;
+    const cJSON *line;
+    cJSON_ArrayForEach(line, cJSON_GetObjectItemCaseSensitive(reply, "lines"))
+    {
+        const char *stream = json_text(line, "stream"), *text = json_text(line, "text");
+        char stamp[32] = "";
+        if (cli->json) {
+            char *json = cJSON_PrintUnformatted(line);
+            puts(json ? json : "");
+            free(json);
+            continue;
+        }
+        if (view->timestamps) {
+            clock_format_utc((int64_t)json_number(line, "at"), stamp, sizeof stamp);
+            printf("%s %s ", stamp, stream);
+        }
+        bool whole = *stream != 'O' && *stream != 'E';
+        printf(*stream == 'g' ? "[gears: %s]" : "%s", text);
+        if (whole || view->timestamps) {
+            putchar('\n');
+        }
+    }
+    fflush(stdout);
+    return 0;
+}
+
+int cmd_logs(struct cli *cli, int argc, char **argv)
+{
+    const char *name = NULL;
+    bool follow = false;
+    struct log_view view = {0};
+    struct error err;
+    long long lines = 100;
+    int64_t since = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!strcmp(argv[i], "-f") || !strcmp(argv[i], "--follow")) {
+            follow = true;
+        } else if (!strcmp(argv[i], "--timestamps")) {
+            view.timestamps = true;
+        } else if (!strcmp(argv[i], "-n") && value) {
+            if (integer_parse(argv[++i], 0, 10000, &lines, &err)) {
+                return command_misuse(argv[0], err.text);
+            }
+        } else if (!strcmp(argv[i], "--since") && value) {
+            if (duration_parse(argv[++i], &since, &err)) {
+                return command_misuse(argv[0], err.text);
+            }
+        } else if (argv[i][0] == '-' || name) {
+            return command_misuse(argv[0], "one NAME is needed");
+        } else {
+            name = argv[i];
+        }
+    }
+    int code = name ? cli_check_name(name) : command_misuse(argv[0], "a NAME is missing");
+    if (code) {
+        return code;
+    }
+    cJSON *parameters = cli_name(name);
+    cJSON_AddNumberToObject(parameters, "lines", (double)lines);
+    if (since) {
+        cJSON_AddNumberToObject(
+            parameters, "since", (double)(clock_utc_us() - since * 1000));
+    }
+    cJSON_AddBoolToObject(parameters, "follow", follow);
+    return cli_stream(cli, "Logs", parameters, follow ? -1 : 30000, print_lines, &view);
+}
+
+static int print_events(struct cli *cli, const cJSON *reply, void *context)
+{
+    (void)context;
+    const cJSON *event;
+    cJSON_ArrayForEach(event, cJSON_GetObjectItemCaseSensitive(reply, "events"))
+    {
+        char stamp[32];
+        if (cli->json) {
+            char *json = cJSON_PrintUnformatted(event);
+            puts(json ? json : "");
+            free(json);
+            continue;
+        }
+        clock_format_local((int64_t)json_number(event, "at"), stamp, sizeof stamp);
+        const char *service = json_text(event, "service");
+        printf("%s\t%s\t%s\t%s\n", stamp, *service ? service : "gearsd",
+            json_text(event, "event"), json_text(event, "message"));
+    }
+    fflush(stdout);
+    return 0;
+}
+
+int cmd_events(struct cli *cli, int argc, char **argv)
+{
+    cJSON *parameters = cJSON_CreateObject();
+    bool follow = argc > 1 && (!strcmp(argv[1], "-f") || !strcmp(argv[1], "--follow"));
+    if (argc > 1 + follow) {
+        cJSON_Delete(parameters);
+        return command_misuse(argv[0], "unknown option");
+    }
+    cJSON_AddBoolToObject(parameters, "follow", follow);
+    return cli_stream(cli, "Events", parameters, follow ? -1 : 30000, print_events, NULL);
+}
