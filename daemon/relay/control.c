@@ -1,0 +1,190 @@
+/* gearsd's orders. The newest connection is the controller. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "common/unixsock.h"
+#include "daemon/relay/relay.h"
+
+static void on_controller(struct source *source, uint32_t events);
+static struct source controller_source = {on_controller, -1};
+static struct relay *the_relay; /* one relay a process: the controller's source has no room for it */
+
+static void on_controller(struct source *source, uint32_t events)
+{
+    (void)source;
+    (void)events;
+    control_read(the_relay);
+}
+
+static void drop(struct relay *relay)
+{
+    if (relay->controller >= 0) {
+        close(relay->controller);
+        relay->controller = controller_source.fd = -1;
+    }
+}
+
+static void take(struct relay *relay, int fd)
+{
+    drop(relay);
+    the_relay = relay;
+    relay->controller = controller_source.fd = fd;
+    relay_watch(relay, &controller_source, EPOLLIN);
+}
+
+void control_accept(struct relay *relay)
+{
+    int fd = relay->link_listener < 0 ? 3 : unix_accept_same_uid(relay->link_listener, NULL);
+    if (fd >= 0) {
+        take(relay, fd);
+    }
+}
+
+void control_send(struct relay *relay, struct link_frame *frame)
+{
+    if (relay->controller < 0) {
+        link_frame_finish(frame);
+    } else if (link_send(relay->controller, frame) == -EPIPE) {
+        drop(relay);
+    }
+}
+
+void control_status(struct relay *relay, uint32_t request)
+{
+    struct link_frame frame;
+    link_frame_start(&frame, LINK_RELAY_STATUS, request);
+    link_frame_string(&frame, LINK_TAG_NONCE, relay->nonce);
+    link_frame_string(&frame, LINK_TAG_BUILD, relay->build);
+    link_frame_u64(&frame, LINK_TAG_PID, (uint64_t)getpid());
+    link_frame_u64(&frame, LINK_TAG_DRAINING, relay->draining);
+    link_frame_fd(&frame, relay->counters_fd);
+    control_send(relay, &frame);
+}
+
+static void reply_ok(struct relay *relay, uint32_t request, int slot, int port)
+{
+    struct link_frame frame;
+    link_frame_start(&frame, LINK_RELAY_OK, request);
+    if (slot >= 0) {
+        link_frame_u64(&frame, LINK_TAG_SLOT, (uint64_t)slot);
+    }
+    if (port > 0) {
+        link_frame_u64(&frame, LINK_TAG_PORT, (uint64_t)port);
+    }
+    control_send(relay, &frame);
+}
+
+static void reply_error(
+    struct relay *relay, const struct link_message *message, int code, const char *words)
+{
+    struct link_frame frame;
+    char name[33];
+    link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
+    link_frame_start(&frame, LINK_ERROR, message->request);
+    link_frame_string(&frame, LINK_TAG_SERVICE, name);
+    link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
+    link_frame_string(&frame, LINK_TAG_TEXT, words);
+    control_send(relay, &frame);
+}
+
+static void put_service(
+    struct relay *relay, const struct link_message *message, struct service *service)
+{
+    link_find_string(
+        message, LINK_TAG_TARGET_PATH, 0, service->target_path, sizeof service->target_path);
+    service->target_port = (uint16_t)link_u64(message, LINK_TAG_TARGET_PORT, 0);
+    service->state = (enum link_service_state)link_u64(
+        message, LINK_TAG_SERVICE_STATE, LINK_SERVICE_DOWN);
+    link_find_string(message, LINK_TAG_TEXT, 0, service->cause, sizeof service->cause);
+    link_find_string(message, LINK_TAG_COMMAND, 0, service->command, sizeof service->command);
+    service->since_us = (int64_t)link_u64(message, LINK_TAG_SINCE, 0);
+    service->wait_ms = (int64_t)link_u64(message, LINK_TAG_WAIT_MS, 60000);
+    reply_ok(relay, message->request, service->slot, 0);
+    service_changed(service);
+}
+
+static void listen_on(
+    struct relay *relay, const struct link_message *message, struct service *service)
+{
+    struct error err;
+    char path[108];
+    bool is_path = link_find_string(message, LINK_TAG_LISTEN_PATH, 0, path, sizeof path);
+    int port = (int)link_u64(message, LINK_TAG_LISTEN_PORT, 0);
+    int code = relay->draining ? error_set(&err, -ESHUTDOWN, "the relay drains")
+                               : listener_open(service, is_path ? path : NULL, port, &err);
+    if (code) {
+        reply_error(relay, message, code, err.text);
+    } else {
+        reply_ok(relay, message->request, -1, port);
+    }
+}
+
+static void drain(struct relay *relay, uint32_t request)
+{
+    relay->draining = true;
+    for (struct service *s = relay->services; s; s = s->next) {
+        listener_close_all(s, false);
+    }
+    if (relay->link_listener >= 0) {
+        close(relay->link_listener);
+        relay->link_listener = -1;
+    }
+    reply_ok(relay, request, -1, 0);
+}
+
+static void act(struct relay *relay, const struct link_message *message)
+{
+    char name[33], path[108];
+    link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
+    struct service *service = name[0] ? service_find(relay, name) : NULL;
+    switch (message->type) {
+    case LINK_HELLO:
+        control_status(relay, message->request);
+        return;
+    case LINK_RELAY_DRAIN:
+        drain(relay, message->request);
+        return;
+    case LINK_RELAY_SERVICE:
+        service = name[0] ? service_get(relay, name) : NULL;
+        break;
+    default:
+        break;
+    }
+    if (!service) {
+        reply_error(relay, message, -ENOENT, "the relay does not know this service");
+    } else if (message->type == LINK_RELAY_SERVICE) {
+        put_service(relay, message, service);
+    } else if (message->type == LINK_RELAY_LISTEN) {
+        listen_on(relay, message, service);
+    } else if (message->type == LINK_RELAY_UNLISTEN) {
+        bool is_path = link_find_string(message, LINK_TAG_LISTEN_PATH, 0, path, sizeof path);
+        listener_close(
+            service, is_path ? path : NULL, (int)link_u64(message, LINK_TAG_LISTEN_PORT, 0));
+        reply_ok(relay, message->request, -1, 0);
+    } else if (message->type == LINK_RELAY_FORGET) {
+        service_forget(service);
+        reply_ok(relay, message->request, -1, 0);
+    } else {
+        struct link_frame frame;
+        link_frame_start(&frame, LINK_UNSUPPORTED, message->request);
+        link_frame_u64(&frame, LINK_TAG_TYPE, (uint64_t)message->type);
+        control_send(relay, &frame);
+    }
+}
+
+void control_read(struct relay *relay)
+{
+    static uint8_t buffer[LINK_FRAME_LIMIT];
+    struct link_message message;
+    int code = link_receive(relay->controller, buffer, &message);
+    if (code == 1) {
+        act(relay, &message);
+        link_message_finish(&message);
+    } else if (code != -EAGAIN && code != -EBADMSG) {
+        drop(relay);
+    }
+}
