@@ -13,7 +13,7 @@ logs=$root/logs
 mkdir -p "$logs"
 venv=${GEARS_TEST_VENV:-$source/build/test-venv}
 packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
-    libsystemd-dev python3-venv clang libclang-rt-dev clang-format varlink-go chromium
+    libsystemd-dev python3-venv clang libclang-rt-14-dev clang-format varlink-go chromium
     chromium-driver faketime fuse3 sshfs iproute2 util-linux procps shellcheck curl"
 passed=0
 failed=0

@@ -53,7 +53,7 @@ static bool is_allowed(const char *assignment)
 {
     static const char *const names[] = {"HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE",
         "TZ", "TMPDIR", "MODULEPATH", "MODULESHOME", "BASH_ENV", "SLURM_CONF", "http_proxy",
-        "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE",
+        "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "GEARS_HOME", "SSL_CERT_FILE",
         "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
     size_t length = strcspn(assignment, "=");
     if (!strncmp(assignment, "LC_", 3) || !strncmp(assignment, "LMOD_", 5)) {

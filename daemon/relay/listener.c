@@ -79,6 +79,9 @@ static void on_connect(struct source *source, uint32_t events)
     (void)events;
     struct listener *listener = (struct listener *)source;
     struct service *service = listener->service;
+    if (!service) {
+        return;
+    }
     struct relay_counters *counters = &service->relay->counters[service->slot];
     for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
         int fd = accept_one(listener);
@@ -134,7 +137,19 @@ static void close_place(struct listener **place, bool forget_file)
         unlink(listener->path);
     }
     close(listener->source.fd);
-    free(listener);
+    listener->source.fd = -1; /* epoll may have told of it in this round already */
+    listener->next_dead = listener->service->relay->dead_listeners;
+    listener->service->relay->dead_listeners = listener;
+    listener->service = NULL;
+}
+
+void listener_free_dead(struct relay *relay)
+{
+    while (relay->dead_listeners) {
+        struct listener *next = relay->dead_listeners->next_dead;
+        free(relay->dead_listeners);
+        relay->dead_listeners = next;
+    }
 }
 
 void listener_close(struct service *service, const char *path, int port)

@@ -163,6 +163,7 @@ static void loop(void)
             connection_run_timers(&relay, now);
         }
         connection_free_dead(&relay);
+        listener_free_dead(&relay);
     }
 }
 

@@ -26,7 +26,8 @@ struct service;
 struct listener {
     struct source source;
     struct service *service;
-    uint16_t port;          /* 0: a Unix socket at */
+    struct listener *next_dead;
+    uint16_t port; /* 0: a Unix socket at */
     char path[108];
 };
 
@@ -56,6 +57,7 @@ struct relay {
     size_t open_connections;
     int64_t next_timer_ms; /* 0: none */
     struct connection *dead; /* freed after the round */
+    struct listener *dead_listeners;
 };
 
 /* main.c */
@@ -70,6 +72,7 @@ void listener_close(struct service *service, const char *path, int port);
 void listener_close_all(struct service *service, bool forget_files);
 void listener_pause(struct relay *relay, bool paused);
 void listener_check_files(struct relay *relay);
+void listener_free_dead(struct relay *relay);
 /* service.c */
 struct service *service_find(struct relay *relay, const char *name);
 struct service *service_get(struct relay *relay, const char *name); /* NULL: no slot or memory */

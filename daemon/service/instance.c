@@ -246,6 +246,7 @@ static void on_status(struct service *service, const struct link_message *messag
         service->stop_sent = false;
         instance_kill(service);
     } else if (first && state == LINK_KEEPER_RUNNING) {
+        service->since_us = service->started_at_us;
         health_watch_start(service);
     }
 }

@@ -113,6 +113,9 @@ void relay_client_put(struct relay_client *client, struct service *service)
 void relay_client_forget(struct relay_client *client, struct service *service)
 {
     struct link_frame frame;
+    if (!service_is_served(service)) {
+        return;
+    }
     link_frame_start(&frame, LINK_RELAY_FORGET, 0);
     link_frame_string(&frame, LINK_TAG_SERVICE, service->config->name);
     send_frame(client, &frame);

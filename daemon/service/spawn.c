@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +32,11 @@ int spawn_helper(const char *path, struct error *err)
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    char *argv[] = {(char *)path, NULL}, *env[] = {NULL};
+    const char *home = getenv("GEARS_HOME");
+    char assignment[PATH_MAX];
+    snprintf(assignment, sizeof assignment, "GEARS_HOME=%s", home ? home : "");
+    /* Nothing else of gearsd's environment: helpers outlive the session that it came from. */
+    char *argv[] = {(char *)path, NULL}, *env[] = {home ? assignment : NULL, NULL};
     pid_t pid;
     int code = theirs < 0 ? -errno : -posix_spawn(&pid, path, &actions, &attributes, argv, env);
     posix_spawn_file_actions_destroy(&actions);
