@@ -64,7 +64,8 @@ int cli_check_name(const char *name)
 static int say_error(const char *method, const char *error, const cJSON *parameters)
 {
     const char *last = strrchr(error, '.');
-    const char *name = json_text(parameters, "name"), *message = json_text(parameters, "message");
+    const char *name = json_text(parameters, "name"),
+               *message = json_text(parameters, "message");
     const char *hint = json_text(parameters, "hint");
     last = last ? last + 1 : error;
     if (!strcmp(last, "NoSuchService")) {
@@ -91,8 +92,8 @@ static int say_error(const char *method, const char *error, const cJSON *paramet
     return EXIT_FAILED;
 }
 
-static int receive(struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply,
-    bool *continues)
+static int receive(
+    struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply, bool *continues)
 {
     struct error err;
     char *error = NULL;
@@ -124,7 +125,8 @@ static int send_call(struct cli *cli, const char *method, cJSON *parameters, boo
 {
     struct error err;
     char full[128];
-    snprintf(full, sizeof full, "%s%s", strchr(method, '.') ? "" : "org.gears.Manager.", method);
+    snprintf(
+        full, sizeof full, "%s%s", strchr(method, '.') ? "" : "org.gears.Manager.", method);
     int code = cli_connect(cli);
     if (code) {
         cJSON_Delete(parameters);

@@ -49,8 +49,8 @@ int cli_start_daemon(struct cli *cli);
 /* The folder of this executable. */
 void cli_program_dir(char out[PATH_MAX]);
 
-/* call.c: one call and one reply; errors are said and turned into exit codes. Takes `parameters`.
- * *reply may be NULL-ed by the callee on failure; the caller deletes. */
+/* call.c: one call and one reply; errors are said and turned into exit codes. Takes
+ * `parameters`. *reply may be NULL-ed by the callee on failure; the caller deletes. */
 int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **reply);
 /* A call with more: `each` for every reply until the last; it returns 0 to go on. */
 int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,

@@ -128,8 +128,7 @@ int cmd_wait(struct cli *cli, int argc, char **argv)
     cJSON *parameters = cli_name(argv[1]);
     cJSON_AddStringToObject(parameters, "for", flags.goal ? flags.goal : "ready");
     cJSON_AddNumberToObject(parameters, "timeout", (double)flags.timeout_ms);
-    return cli_stream(
-        cli, "Wait", parameters, flags.timeout_ms + 5000, show_progress, NULL);
+    return cli_stream(cli, "Wait", parameters, flags.timeout_ms + 5000, show_progress, NULL);
 }
 
 int cmd_run(struct cli *cli, int argc, char **argv)

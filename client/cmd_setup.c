@@ -121,8 +121,8 @@ int cmd_ssh_config(struct cli *cli, int argc, char **argv)
 {
     char host[256] = "", path[PATH_MAX];
     if (argc > 1) {
-        cli_say("%s: no cluster \"%s\" is configured; hops are not part of this version", argv[0],
-            argv[1]);
+        cli_say("%s: no cluster \"%s\" is configured; hops are not part of this version",
+            argv[0], argv[1]);
         return EXIT_NO_SUCH;
     }
     struct passwd *user = getpwuid(geteuid());

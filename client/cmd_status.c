@@ -34,7 +34,8 @@ cJSON *json_service(const cJSON *service)
 {
     static const char *const keys[] = {"name", "cluster", "host", "kind", "wanted", "state",
         "cause", "enabled", "health", "pid", "restarts", "socket", "url", "env", "workspace",
-        "connections", "bytes_in", "bytes_out", "build", "memory_bytes", "cpu_s", "log_dropped"};
+        "connections", "bytes_in", "bytes_out", "build", "memory_bytes", "cpu_s",
+        "log_dropped"};
     cJSON *out = cJSON_CreateObject();
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         copy_item(out, service, keys[i]);
@@ -93,7 +94,8 @@ static void describe(const cJSON *service, char *out, size_t size)
     }
     if (!alive && *json_text(end, "lost")) {
         size_t n = strlen(out);
-        snprintf(out + n, size - n, "%slost kernels: %s", n ? "; " : "", json_text(end, "lost"));
+        snprintf(
+            out + n, size - n, "%slost kernels: %s", n ? "; " : "", json_text(end, "lost"));
     }
 }
 
@@ -110,9 +112,9 @@ static void print_row(struct cli *cli, const cJSON *service)
             (int)json_number(service, "connections"), words);
         return;
     }
-    const char *colour = !cli->colour              ? ""
-                         : !strcmp(state, "ready")  ? "\033[32m"
-                         : !strcmp(state, "failed") ? "\033[31m"
+    const char *colour = !cli->colour                ? ""
+                         : !strcmp(state, "ready")   ? "\033[32m"
+                         : !strcmp(state, "failed")  ? "\033[31m"
                          : !strcmp(state, "stopped") ? ""
                                                      : "\033[33m";
     printf("%-16s %s%-9s%s %-8s %8s %8d %5d  %s\n", json_text(service, "name"), colour, state,
@@ -125,7 +127,8 @@ static int print_table(struct cli *cli, const cJSON *status, void *context)
     bool *header = context;
     const cJSON *service;
     if (cli->terminal && *header) {
-        printf("%-16s %-9s %-8s %8s %8s %5s\n", "NAME", "STATE", "KIND", "SINCE", "PID", "CONNS");
+        printf(
+            "%-16s %-9s %-8s %8s %8s %5s\n", "NAME", "STATE", "KIND", "SINCE", "PID", "CONNS");
     }
     *header = false;
     cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))

@@ -73,8 +73,7 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
     cJSON *parameters = cli_name(name);
     cJSON_AddNumberToObject(parameters, "lines", (double)lines);
     if (since) {
-        cJSON_AddNumberToObject(
-            parameters, "since", (double)(clock_utc_us() - since * 1000));
+        cJSON_AddNumberToObject(parameters, "since", (double)(clock_utc_us() - since * 1000));
     }
     cJSON_AddBoolToObject(parameters, "follow", follow);
     return cli_stream(cli, "Logs", parameters, follow ? -1 : 30000, print_lines, &view);

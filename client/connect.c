@@ -1,5 +1,5 @@
-/* Reaching gearsd, starting it when nobody serves: many clients at once start exactly one, because
- * gearsd itself settles the race and tells each of them when it is ready. */
+/* Reaching gearsd, starting it when nobody serves: many clients at once start exactly one,
+ * because gearsd itself settles the race and tells each of them when it is ready. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -89,9 +89,9 @@ int cli_start_daemon(struct cli *cli)
     if (!code && !strcmp(answer, "ready")) {
         return 0;
     }
-    cli_say("gearsd did not start: %s", code ? "no answer in 15 s"
+    cli_say("gearsd did not start: %s", code                             ? "no answer in 15 s"
                                         : !strncmp(answer, "error: ", 7) ? answer + 7
-                                        : *answer ? answer
+                                        : *answer                        ? answer
                                                   : "it ended without a word");
     return EXIT_UNREACHABLE;
 }

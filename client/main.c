@@ -15,7 +15,8 @@ const struct command commands[] = {
         cmd_service},
     {"restart", "restart NAME… [--no-wait] [--timeout D]", "stop and start again",
         "gearsctl restart lab", cmd_service},
-    {"enable", "enable NAME…", "start whenever gearsd starts", "gearsctl enable lab", cmd_service},
+    {"enable", "enable NAME…", "start whenever gearsd starts", "gearsctl enable lab",
+        cmd_service},
     {"disable", "disable NAME…", "no longer start with gearsd", "gearsctl disable lab",
         cmd_service},
     {"reset-failed", "reset-failed NAME…", "forget that a service failed",
@@ -49,7 +50,8 @@ const struct command commands[] = {
         "gearsctl config check", cmd_config},
     {"call", "call METHOD [--more]", "any method of the protocol, parameters on stdin",
         "echo '{}' | gearsctl call Hello", cmd_call},
-    {"version", "version", "the versions of client and daemon", "gearsctl version", cmd_version},
+    {"version", "version", "the versions of client and daemon", "gearsctl version",
+        cmd_version},
     {0}};
 
 const struct command *command_find(const char *name)
@@ -100,7 +102,8 @@ static int unknown(const char *name)
     return EXIT_USAGE;
 }
 
-/* Options that every command takes, wherever they stand before "--"; the rest is kept in place. */
+/* Options that every command takes, wherever they stand before "--"; the rest is kept in place.
+ */
 static int take_globals(struct cli *cli, int argc, char **argv)
 {
     int kept = 1;
@@ -121,9 +124,9 @@ static int take_globals(struct cli *cli, int argc, char **argv)
     argv[kept] = NULL;
     const char *none = getenv("NO_COLOR"), *term = getenv("TERM");
     cli->terminal = isatty(1);
-    cli->colour = !strcmp(colour, "always") ||
-                  (strcmp(colour, "never") != 0 && cli->terminal && !(none && *none) && term &&
-                      strcmp(term, "dumb") != 0);
+    cli->colour =
+        !strcmp(colour, "always") || (strcmp(colour, "never") != 0 && cli->terminal &&
+                                         !(none && *none) && term && strcmp(term, "dumb") != 0);
     return kept;
 }
 

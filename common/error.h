@@ -1,5 +1,5 @@
-/* Human-readable causes. Fallible functions return 0 or a negative errno and put the words into a
- * last `struct error *err`, which may be NULL when the caller has no use for them. */
+/* Human-readable causes. Fallible functions return 0 or a negative errno and put the words into
+ * a last `struct error *err`, which may be NULL when the caller has no use for them. */
 #ifndef COMMON_ERROR_H
 #define COMMON_ERROR_H
 

@@ -95,8 +95,9 @@ int file_sync_parent(const char *path, struct error *err)
     int code = fsync(fd) ? -errno : 0;
     close(fd);
     /* Some filesystems cannot sync a folder (EINVAL): rename is all they promise. */
-    return code && code != -EINVAL ? error_errno(err, code, "cannot sync the folder of %s", path)
-                                   : 0;
+    return code && code != -EINVAL
+               ? error_errno(err, code, "cannot sync the folder of %s", path)
+               : 0;
 }
 
 int file_write_atomic(
@@ -104,7 +105,8 @@ int file_write_atomic(
 {
     char temporary[PATH_MAX], tag[17];
     nonce_hex(tag, 8);
-    if (snprintf(temporary, sizeof temporary, "%s.%s.tmp", path, tag) >= (int)sizeof temporary) {
+    if (snprintf(temporary, sizeof temporary, "%s.%s.tmp", path, tag) >=
+        (int)sizeof temporary) {
         return error_set(err, -ENAMETOOLONG, "%s: path too long", path);
     }
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);

@@ -29,8 +29,8 @@ int home_init(struct home *home, struct error *err)
             err, -EINVAL, "GEARS_HOME is \"%s\"; it must be an absolute path", home->root);
     }
     if (length >= (int)sizeof home->root) {
-        return error_set(err, -ENAMETOOLONG, "GEARS_HOME is longer than %zu bytes",
-            sizeof home->root - 1);
+        return error_set(
+            err, -ENAMETOOLONG, "GEARS_HOME is longer than %zu bytes", sizeof home->root - 1);
     }
     while (length > 1 && home->root[length - 1] == '/') {
         home->root[--length] = 0;
@@ -68,8 +68,8 @@ static int check_root(const struct home *home, struct error *err)
         return error_errno(err, -errno, "cannot look at %s", home->root);
     }
     if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid()) {
-        return error_set(err, -EPERM, "%s must be a folder that belongs to you; set GEARS_HOME",
-            home->root);
+        return error_set(
+            err, -EPERM, "%s must be a folder that belongs to you; set GEARS_HOME", home->root);
     }
     if (st.st_mode & 022) {
         return error_set(err, -EPERM,

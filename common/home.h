@@ -15,8 +15,8 @@ struct home {
     char boot_id[BOOT_ID_SIZE];
 };
 
-/* Fill from the environment and the kernel. Touches no file below the root. 0 or a negative errno
- * with words (no HOME, a relative or overlong GEARS_HOME, a bad node name). */
+/* Fill from the environment and the kernel. Touches no file below the root. 0 or a negative
+ * errno with words (no HOME, a relative or overlong GEARS_HOME, a bad node name). */
 int home_init(struct home *home, struct error *err);
 
 /* Join: <root>/<area>/<host>/<rest>. `rest` may be "" (then no trailing slash) and is made from
@@ -24,14 +24,15 @@ int home_init(struct home *home, struct error *err);
 int home_path(const struct home *home, char out[PATH_MAX], const char *area, const char *format,
     ...) __attribute__((format(printf, 4, 5)));
 
-/* Make what this host needs, private: <root> itself may be anybody-readable (it may be a checkout)
- * but must be owned by the caller; run, run/<host>, run/<host>/{own,link}, state/<host> with
- * {service,exit,secret}, log/<host> are made 0700 and checked. Blocking. */
+/* Make what this host needs, private: <root> itself may be anybody-readable (it may be a
+ * checkout) but must be owned by the caller; run, run/<host>, run/<host>/{own,link},
+ * state/<host> with {service,exit,secret}, log/<host> are made 0700 and checked. Blocking. */
 int home_prepare(const struct home *home, struct error *err);
 
-/* A folder short enough for sockets: run/<host>/<name> when it has at most `limit` bytes; else a
- * randomly named 0700 folder below /tmp, remembered in the pointer file state/<host>/short-<name>
- * and checked for its owner and mode on every use (a missing or wrong one is replaced). Blocking. */
+/* A folder short enough for sockets: run/<host>/<name> when it has at most `limit` bytes; else
+ * a randomly named 0700 folder below /tmp, remembered in the pointer file
+ * state/<host>/short-<name> and checked for its owner and mode on every use (a missing or wrong
+ * one is replaced). Blocking. */
 int home_short_dir(const struct home *home, const char *name, size_t limit, char out[PATH_MAX],
     struct error *err);
 

@@ -53,7 +53,8 @@ int host_name_from(
             return error_set(err, -EINVAL, "the node name \"%s\" cannot name a folder", node);
         }
         if (length + 1 >= HOST_NAME_SIZE) {
-            return error_set(err, -EINVAL, "the node name \"%s\" is longer than 64 bytes", node);
+            return error_set(
+                err, -EINVAL, "the node name \"%s\" is longer than 64 bytes", node);
         }
         out[length++] = (char)tolower((unsigned char)*c);
     }

@@ -255,8 +255,8 @@ const uint8_t *link_find(
     return NULL;
 }
 
-bool link_find_string(const struct link_message *message, enum link_tag tag, size_t index,
-    char *out, size_t size)
+bool link_find_string(
+    const struct link_message *message, enum link_tag tag, size_t index, char *out, size_t size)
 {
     size_t length;
     const uint8_t *bytes = link_find(message, tag, index, &length);

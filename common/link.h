@@ -1,13 +1,13 @@
-/* The internal protocol between gearsd and its helpers (keeper, relay, later tunnels): one frame is
- * one SOCK_SEQPACKET datagram of at most LINK_FRAME_LIMIT bytes, little-endian:
+/* The internal protocol between gearsd and its helpers (keeper, relay, later tunnels): one
+ * frame is one SOCK_SEQPACKET datagram of at most LINK_FRAME_LIMIT bytes, little-endian:
  *
  *     'G' | version u8 = 1 | type u16 | request u32 | fields…
  *     field: tag u16 | zero u16 | length u32 | bytes
  *
  * An old keeper outlives many upgrades, so the protocol is additive only: numbers in
- * link_messages.h are never reused, receivers skip tags they do not know and answer LINK_UNSUPPORTED
- * to types they do not know. Descriptors travel beside a frame (SCM_RIGHTS), at most
- * LINK_FD_LIMIT. Needs nothing but libc. */
+ * link_messages.h are never reused, receivers skip tags they do not know and answer
+ * LINK_UNSUPPORTED to types they do not know. Descriptors travel beside a frame (SCM_RIGHTS),
+ * at most LINK_FD_LIMIT. Needs nothing but libc. */
 #ifndef COMMON_LINK_H
 #define COMMON_LINK_H
 
@@ -39,8 +39,8 @@ void link_frame_u64(struct link_frame *frame, enum link_tag tag, uint64_t value)
 void link_frame_fd(struct link_frame *frame, int fd);
 void link_frame_finish(struct link_frame *frame);
 
-/* Send and finish the frame. 0; -EAGAIN when the peer does not read (non-blocking socket), -EPIPE,
- * -EMSGSIZE, … The frame is finished in every case. */
+/* Send and finish the frame. 0; -EAGAIN when the peer does not read (non-blocking socket),
+ * -EPIPE, -EMSGSIZE, … The frame is finished in every case. */
 int link_send(int fd, struct link_frame *frame);
 /* Type-only frames. */
 int link_send_empty(int fd, enum link_type type, uint32_t request);

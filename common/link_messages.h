@@ -1,5 +1,5 @@
-/* Numbers of the internal protocol. Additive only: never renumber, never reuse. What each message
- * carries stands beside it; "→" is gearsd to helper, "←" the reverse. */
+/* Numbers of the internal protocol. Additive only: never renumber, never reuse. What each
+ * message carries stands beside it; "→" is gearsd to helper, "←" the reverse. */
 #ifndef COMMON_LINK_MESSAGES_H
 #define COMMON_LINK_MESSAGES_H
 
@@ -8,45 +8,47 @@ enum link_type {
     LINK_HELLO = 2,       /* → asks who it is */
     LINK_ERROR = 3,       /* ← ERRNO, TEXT: the request was refused */
 
-    /* Keeper. gearsd hands a socketpair as descriptor 3 and sends one START; later gearsds connect
-     * to LINK_PATH. The newest connection is the controller; an older one is closed. */
-    LINK_KEEPER_START = 16,    /* → SERVICE NONCE LINK_PATH LOG_DIR LOG_BUDGET LOG_SEGMENT
-                                    EXIT_RECORD ARG… ENV… CWD? RLIMIT… READY_LOG? NOTIFY_PATH?
-                                    KERNELS_PATH? */
-    LINK_KEEPER_STARTED = 17,  /* ← as STATUS */
-    LINK_KEEPER_FAILED = 18,   /* ← ERRNO TEXT: could not spawn; the keeper then exits */
-    LINK_KEEPER_STATUS = 19,   /* ← answers HELLO: SERVICE NONCE BUILD KEEPER_PID PID START_TIME
-                                    STARTED_AT KEEPER_STATE READY LOG_DROPPED LOG_STALLED and, when
-                                    exited, EXIT_CODE|EXIT_SIGNAL EXIT_AT */
-    LINK_KEEPER_SIGNAL = 20,   /* → SIGNAL to the main process */
-    LINK_KEEPER_STOP = 21,     /* → SIGNAL TIMEOUT_MS: signal, wait, KILL, until the tree is gone;
-                                    again with other values while stopping: the sooner counts */
-    LINK_KEEPER_EXITED = 22,   /* ← the main process ended: EXIT_CODE|EXIT_SIGNAL EXIT_AT
-                                    LOG_DROPPED; the keeper goes on clearing the tree */
-    LINK_KEEPER_GONE = 23,     /* ← the whole tree is gone and the exit is on disk (or TEXT says why
-                                    not): as EXITED, SURVIVORS? (names what even KILL left) */
-    LINK_KEEPER_RELEASE = 24,  /* → after GONE: the keeper may exit; it also does so by itself when
-                                    nobody is connected and the exit record is on disk */
-    LINK_KEEPER_READY = 25,    /* ← the program said READY=1 or a line matched READY_LOG */
-    LINK_KEEPER_LOG_STALL = 26,/* ← LOG_STALLED (0|1) LOG_DROPPED: the log's writer stands or goes */
+    /* Keeper. gearsd hands a socketpair as descriptor 3 and sends one START; later gearsds
+     * connect to LINK_PATH. The newest connection is the controller; an older one is closed. */
+    LINK_KEEPER_START = 16,   /* → SERVICE NONCE LINK_PATH LOG_DIR LOG_BUDGET LOG_SEGMENT
+                                   EXIT_RECORD ARG… ENV… CWD? RLIMIT… READY_LOG? NOTIFY_PATH?
+                                   KERNELS_PATH? */
+    LINK_KEEPER_STARTED = 17, /* ← as STATUS */
+    LINK_KEEPER_FAILED = 18,  /* ← ERRNO TEXT: could not spawn; the keeper then exits */
+    LINK_KEEPER_STATUS = 19, /* ← answers HELLO: SERVICE NONCE BUILD KEEPER_PID PID START_TIME
+                                  STARTED_AT KEEPER_STATE READY LOG_DROPPED LOG_STALLED and,
+                                when exited, EXIT_CODE|EXIT_SIGNAL EXIT_AT */
+    LINK_KEEPER_SIGNAL = 20, /* → SIGNAL to the main process */
+    LINK_KEEPER_STOP = 21, /* → SIGNAL TIMEOUT_MS: signal, wait, KILL, until the tree is gone;
+                                again with other values while stopping: the sooner counts */
+    LINK_KEEPER_EXITED = 22, /* ← the main process ended: EXIT_CODE|EXIT_SIGNAL EXIT_AT
+                                  LOG_DROPPED; the keeper goes on clearing the tree */
+    LINK_KEEPER_GONE = 23, /* ← the whole tree is gone and the exit is on disk (or TEXT says why
+                                not): as EXITED, SURVIVORS? (names what even KILL left) */
+    LINK_KEEPER_RELEASE = 24, /* → after GONE: the keeper may exit; it also does so by itself
+                                 when nobody is connected and the exit record is on disk */
+    LINK_KEEPER_READY = 25,   /* ← the program said READY=1 or a line matched READY_LOG */
+    LINK_KEEPER_LOG_STALL =
+        26, /* ← LOG_STALLED (0|1) LOG_DROPPED: the log's writer stands or goes */
     LINK_KEEPER_LOG_ROTATED = 27, /* ← a segment was closed; total budgets may be enforced */
 
     /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds connect to LINK_PATH. */
-    LINK_RELAY_START = 48,     /* → RUN_DIR LINK_PATH NONCE BUILD */
-    LINK_RELAY_STATUS = 49,    /* ← answers HELLO and START: NONCE BUILD PID DRAINING; beside it one
-                                    descriptor: the counters' memory (common/relay_counters.h) */
-    LINK_RELAY_SERVICE = 50,   /* → create or change: SERVICE, TARGET_PATH|TARGET_PORT, SERVICE_STATE,
-                                    TEXT? (cause) SINCE COMMAND? (what helps) WAIT_MS; ← OK SLOT */
-    LINK_RELAY_FORGET = 51,    /* → SERVICE: drop it, its listeners and connections; ← OK */
-    LINK_RELAY_LISTEN = 52,    /* → SERVICE LISTEN_PATH | LISTEN_PORT (0..65535; loopback, 0 = any)
-                                    ; ← OK PORT?, or ERROR. Again for what is there: OK */
-    LINK_RELAY_UNLISTEN = 53,  /* → SERVICE LISTEN_PATH | LISTEN_PORT; ← OK */
-    LINK_RELAY_DRAIN = 54,     /* → close all listeners, serve what is connected, then exit; ← OK */
-    LINK_RELAY_OK = 55,        /* ← */
-    LINK_RELAY_TROUBLE = 56,   /* ← SERVICE ERRNO TEXT: a connect to the service failed */
-    LINK_RELAY_REBOUND = 57,   /* ← SERVICE LISTEN_PATH: the socket file had been deleted */
-    LINK_RELAY_LOG = 58,       /* ← TEXT: one line for gearsd's log */
-    LINK_RELAY_DEMAND = 59,    /* ← SERVICE: a connection waits for the service to be ready */
+    LINK_RELAY_START = 48,  /* → RUN_DIR LINK_PATH NONCE BUILD */
+    LINK_RELAY_STATUS = 49, /* ← answers HELLO and START: NONCE BUILD PID DRAINING; beside it
+                               one descriptor: the counters' memory (common/relay_counters.h) */
+    LINK_RELAY_SERVICE =
+        50, /* → create or change: SERVICE, TARGET_PATH|TARGET_PORT, SERVICE_STATE,
+                 TEXT? (cause) SINCE COMMAND? (what helps) WAIT_MS; ← OK SLOT */
+    LINK_RELAY_FORGET = 51, /* → SERVICE: drop it, its listeners and connections; ← OK */
+    LINK_RELAY_LISTEN = 52, /* → SERVICE LISTEN_PATH | LISTEN_PORT (0..65535; loopback, 0 = any)
+                                 ; ← OK PORT?, or ERROR. Again for what is there: OK */
+    LINK_RELAY_UNLISTEN = 53, /* → SERVICE LISTEN_PATH | LISTEN_PORT; ← OK */
+    LINK_RELAY_DRAIN = 54, /* → close all listeners, serve what is connected, then exit; ← OK */
+    LINK_RELAY_OK = 55,      /* ← */
+    LINK_RELAY_TROUBLE = 56, /* ← SERVICE ERRNO TEXT: a connect to the service failed */
+    LINK_RELAY_REBOUND = 57, /* ← SERVICE LISTEN_PATH: the socket file had been deleted */
+    LINK_RELAY_LOG = 58,     /* ← TEXT: one line for gearsd's log */
+    LINK_RELAY_DEMAND = 59,  /* ← SERVICE: a connection waits for the service to be ready */
 };
 
 enum link_tag {
@@ -68,9 +70,9 @@ enum link_tag {
     LINK_TAG_ARG = 16,         /* argv, in order */
     LINK_TAG_ENV = 17,         /* KEY=value, the whole environment */
     LINK_TAG_CWD = 18,
-    LINK_TAG_RLIMIT = 19, /* "NUMBER SOFT HARD", decimal, RLIMIT_* number; "-" = unlimited */
-    LINK_TAG_READY_LOG = 20,   /* POSIX extended regular expression over one output line */
-    LINK_TAG_NOTIFY_PATH = 21, /* bind a datagram socket here and export NOTIFY_SOCKET */
+    LINK_TAG_RLIMIT = 19,    /* "NUMBER SOFT HARD", decimal, RLIMIT_* number; "-" = unlimited */
+    LINK_TAG_READY_LOG = 20, /* POSIX extended regular expression over one output line */
+    LINK_TAG_NOTIFY_PATH = 21,  /* bind a datagram socket here and export NOTIFY_SOCKET */
     LINK_TAG_KEEPER_STATE = 22, /* enum link_keeper_state */
     LINK_TAG_READY = 23,
     LINK_TAG_LOG_DROPPED = 24, /* bytes of output lost since the start */
@@ -101,8 +103,9 @@ enum link_tag {
 
 enum link_keeper_state {
     LINK_KEEPER_RUNNING = 1,
-    LINK_KEEPER_STOPPING = 2, /* told to stop, or the main process ended and the tree is cleared */
-    LINK_KEEPER_EMPTY = 3,    /* the tree is gone */
+    LINK_KEEPER_STOPPING =
+        2,                 /* told to stop, or the main process ended and the tree is cleared */
+    LINK_KEEPER_EMPTY = 3, /* the tree is gone */
 };
 
 enum link_service_state {

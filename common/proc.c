@@ -1,4 +1,5 @@
-/* Reading /proc; the keeper kills trees with it, gearsd tells dead incarnations apart with it. */
+/* Reading /proc; the keeper kills trees with it, gearsd tells dead incarnations apart with it.
+ */
 #include "common/proc.h"
 
 #include <ctype.h>

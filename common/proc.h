@@ -10,8 +10,9 @@
 /* What /proc/<pid>/stat says. Times in clock ticks (sysconf(_SC_CLK_TCK)). */
 struct proc_stat {
     pid_t pid, ppid, pgrp, session;
-    char state;          /* R S D T Z X … */
-    uint64_t start_time; /* field 22: ticks after boot; with pid and boot id a unique identity */
+    char state; /* R S D T Z X … */
+    uint64_t
+        start_time; /* field 22: ticks after boot; with pid and boot id a unique identity */
     uint64_t utime, stime;
     uint64_t rss_bytes;
     char comm[32];
@@ -30,8 +31,8 @@ struct proc_list {
     size_t capacity;
 };
 
-/* Append every descendant of `root` (not `root` itself), found by parent links over all of /proc;
- * zombies included. 0 or -ENOMEM or a negative errno of /proc. */
+/* Append every descendant of `root` (not `root` itself), found by parent links over all of
+ * /proc; zombies included. 0 or -ENOMEM or a negative errno of /proc. */
 int proc_list_descendants(pid_t root, struct proc_list *list);
 
 /* Append every process of our uid whose initial environment holds exactly `assignment`

@@ -1,14 +1,16 @@
 /* Durable records: one small text file each, "key=value" lines between a magic first line and a
- * closing line that proves the file whole. Used for what gearsd wants and for what a keeper saw.
+ * closing line that proves the file whole. Used for what gearsd wants and for what a keeper
+ * saw.
  *
  *     gears-record 1
  *     service=lab
  *     exit.signal=KILL
  *     end 2
  *
- * Values are one line: backslash, newline, carriage return and NUL-free control bytes are escaped
- * (\\, \n, \r, \xNN). Unknown keys are kept and ignored, so records only ever gain keys. Keys may
- * repeat (lists). At most 64 KiB, 1024 fields. */
+ * Values are one line: backslash, newline, carriage return and NUL-free control bytes are
+ * escaped
+ * (\\, \n, \r, \xNN). Unknown keys are kept and ignored, so records only ever gain keys. Keys
+ * may repeat (lists). At most 64 KiB, 1024 fields. */
 #ifndef COMMON_RECORD_H
 #define COMMON_RECORD_H
 
@@ -22,7 +24,8 @@ struct record; /* opaque, heap */
 struct record *record_create(void); /* NULL when out of memory */
 void record_destroy(struct record *record);
 
-/* Append a field. 0, -EINVAL (bad key), -E2BIG, -ENOMEM. Key: [a-z0-9._-]+, at most 64 bytes. */
+/* Append a field. 0, -EINVAL (bad key), -E2BIG, -ENOMEM. Key: [a-z0-9._-]+, at most 64 bytes.
+ */
 int record_add(struct record *record, const char *key, const char *value);
 int record_add_integer(struct record *record, const char *key, int64_t value);
 
@@ -34,10 +37,10 @@ int64_t record_integer(const struct record *record, const char *key, int64_t fal
 /* The file's text: heap, the caller frees. NULL when out of memory. */
 char *record_format(const struct record *record, size_t *length);
 /* 0, or -EBADMSG with words naming the line: half-written, foreign or damaged. */
-int record_parse(
-    const char *text, size_t length, struct record **record, struct error *err);
+int record_parse(const char *text, size_t length, struct record **record, struct error *err);
 
-/* Blocking. Store replaces atomically and durably (mode 0600); load gives -ENOENT when absent. */
+/* Blocking. Store replaces atomically and durably (mode 0600); load gives -ENOENT when absent.
+ */
 int record_store(const struct record *record, const char *path, struct error *err);
 int record_load(const char *path, struct record **record, struct error *err);
 

@@ -9,8 +9,9 @@
 
 #include "common/error.h"
 
-/* A growing, always NUL-terminated text. Zero-initialise; finish with text_finish. An allocation
- * failure is remembered in `failed` and later appends do nothing, so callers check once. */
+/* A growing, always NUL-terminated text. Zero-initialise; finish with text_finish. An
+ * allocation failure is remembered in `failed` and later appends do nothing, so callers check
+ * once. */
 struct text {
     char *data; /* NULL until the first append */
     size_t length;
@@ -38,11 +39,11 @@ int size_parse(const char *string, uint64_t *bytes, struct error *err);
 void size_format(uint64_t bytes, char *buffer, size_t size);
 
 /* A whole decimal integer within [low, high]. 0 or -EINVAL. */
-int integer_parse(const char *string, long long low, long long high, long long *value,
-    struct error *err);
+int integer_parse(
+    const char *string, long long low, long long high, long long *value, struct error *err);
 
-/* Names of services, clusters, pools: [a-z0-9][a-z0-9_.-]*, at most 32 bytes, and neither one of
- * the daemon's own ("gearsd", "relay") nor ending in ".sck". 0 or -EINVAL with words. */
+/* Names of services, clusters, pools: [a-z0-9][a-z0-9_.-]*, at most 32 bytes, and neither one
+ * of the daemon's own ("gearsd", "relay") nor ending in ".sck". 0 or -EINVAL with words. */
 int name_check(const char *name, struct error *err);
 
 /* "TERM", "SIGTERM" or "15" → number; -EINVAL with words. */

@@ -13,17 +13,18 @@
 int unix_address(struct sockaddr_un *address, const char *path, struct error *err);
 
 /* Connect. `type` is SOCK_STREAM or SOCK_SEQPACKET; the result is CLOEXEC and, when `nonblock`,
- * non-blocking (a full backlog then gives -EAGAIN: retry). Returns a descriptor the caller closes,
- * or a negative errno. */
+ * non-blocking (a full backlog then gives -EAGAIN: retry). Returns a descriptor the caller
+ * closes, or a negative errno. */
 int unix_connect(const char *path, int type, bool nonblock, struct error *err);
 
-/* Bind and listen with mode 0600, replacing whatever stands at `path` atomically (bind beside, then
- * rename), so that there is no moment without a socket. The caller must hold the right to the name.
- * Non-blocking, CLOEXEC. Returns a descriptor or a negative errno. */
+/* Bind and listen with mode 0600, replacing whatever stands at `path` atomically (bind beside,
+ * then rename), so that there is no moment without a socket. The caller must hold the right to
+ * the name. Non-blocking, CLOEXEC. Returns a descriptor or a negative errno. */
 int unix_listen(const char *path, int type, int backlog, struct error *err);
 
 /* Accept one connection, CLOEXEC and non-blocking, and refuse peers of another uid: returns the
- * descriptor, -EACCES (peer refused and closed; `peer_uid` tells whose), or another negative errno
+ * descriptor, -EACCES (peer refused and closed; `peer_uid` tells whose), or another negative
+ * errno
  * (-EAGAIN: none waiting). `peer_uid` may be NULL. */
 int unix_accept_same_uid(int listener, uid_t *peer_uid);
 

@@ -110,8 +110,8 @@ void size_format(uint64_t bytes, char *buffer, size_t size)
     snprintf(buffer, size, unit && value < 10 ? "%.1f%c" : "%.0f%c", value, units[unit]);
 }
 
-int integer_parse(const char *string, long long low, long long high, long long *value,
-    struct error *err)
+int integer_parse(
+    const char *string, long long low, long long high, long long *value, struct error *err)
 {
     char *end = NULL;
     errno = 0;
@@ -120,8 +120,7 @@ int integer_parse(const char *string, long long low, long long high, long long *
         return error_set(err, -EINVAL, "\"%.40s\" is not a whole number", string);
     }
     if (number < low || number > high) {
-        return error_set(
-            err, -EINVAL, "%lld is outside %lld to %lld", number, low, high);
+        return error_set(err, -EINVAL, "%lld is outside %lld to %lld", number, low, high);
     }
     *value = number;
     return 0;
@@ -131,8 +130,8 @@ int name_check(const char *name, struct error *err)
 {
     size_t length = strlen(name);
     if (!length || length > 32) {
-        return error_set(err, -EINVAL, "a name has 1 to 32 characters, \"%.40s\" has %zu", name,
-            length);
+        return error_set(
+            err, -EINVAL, "a name has 1 to 32 characters, \"%.40s\" has %zu", name, length);
     }
     if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != length ||
         !isalnum((unsigned char)name[0])) {
@@ -167,7 +166,8 @@ int signal_parse(const char *string, int *number, struct error *err)
     }
     long long value;
     if (integer_parse(string, 1, 64, &value, NULL)) {
-        return error_set(err, -EINVAL, "\"%.20s\" is not a signal; write TERM, INT or USR1", string);
+        return error_set(
+            err, -EINVAL, "\"%.20s\" is not a signal; write TERM, INT or USR1", string);
     }
     *number = (int)value;
     return 0;

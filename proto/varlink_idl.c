@@ -1,4 +1,5 @@
-/* A recursive-descent parser of varlink descriptions and the check of JSON values against them. */
+/* A recursive-descent parser of varlink descriptions and the check of JSON values against them.
+ */
 #include "proto/varlink_idl.h"
 
 #include <ctype.h>
@@ -191,7 +192,10 @@ static struct member *find_member(
 
 static int parse_member(struct parser *p, struct member ***last)
 {
-    char what = accept(p, "type") ? 't' : accept(p, "method") ? 'm' : accept(p, "error") ? 'e' : 0;
+    char what = accept(p, "type")     ? 't'
+                : accept(p, "method") ? 'm'
+                : accept(p, "error")  ? 'e'
+                                      : 0;
     if (!what) {
         return fail(p, "\"type\", \"method\" or \"error\" was expected");
     }
@@ -212,10 +216,12 @@ static int parse_member(struct parser *p, struct member ***last)
     member->what = what;
     int code = parse_type(p, &member->in, 0);
     if (!code && what == 'm') {
-        code = accept(p, "->") ? parse_type(p, &member->out, 0) : fail(p, "\"->\" was expected");
+        code =
+            accept(p, "->") ? parse_type(p, &member->out, 0) : fail(p, "\"->\" was expected");
     }
     if (!code && what != 't' &&
-        (member->in->kind != TYPE_STRUCT || (member->out && member->out->kind != TYPE_STRUCT))) {
+        (member->in->kind != TYPE_STRUCT ||
+            (member->out && member->out->kind != TYPE_STRUCT))) {
         return fail(p, "parameters are a list of names with types");
     }
     return code;
@@ -324,8 +330,7 @@ static const char *misfit(const struct idl_interface *interface, const struct ty
     const cJSON *object, int depth)
 {
     for (const struct type *f = type->fields; f; f = f->next) {
-        const cJSON *value =
-            object ? cJSON_GetObjectItemCaseSensitive(object, f->name) : NULL;
+        const cJSON *value = object ? cJSON_GetObjectItemCaseSensitive(object, f->name) : NULL;
         if (!value ? !f->element->nullable : !fits(interface, f->element, value, depth + 1)) {
             return f->name;
         }

@@ -71,8 +71,7 @@ static void on_client(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     struct client *client = argument;
-    short revents =
-        (short)((what & EV_READ ? POLLIN : 0) | (what & EV_WRITE ? POLLOUT : 0));
+    short revents = (short)((what & EV_READ ? POLLIN : 0) | (what & EV_WRITE ? POLLOUT : 0));
     bool late = (what & EV_TIMEOUT) && varlink_connection_deadline(client->connection) >= 0 &&
                 clock_monotonic_ms() >= varlink_connection_deadline(client->connection);
     if (late || varlink_connection_process(client->connection, revents)) {
@@ -116,7 +115,8 @@ static int add_client(struct control *control, int fd)
     return 0;
 }
 
-/* No descriptor left: take the client with the reserve, turn it away, and have the reserve back. */
+/* No descriptor left: take the client with the reserve, turn it away, and have the reserve
+ * back. */
 static void turn_away(struct control *control)
 {
     close(control->reserve);
@@ -153,8 +153,8 @@ static void on_accept(evutil_socket_t listener, short what, void *argument)
     }
 }
 
-struct control *control_create(struct manager *manager, int listener,
-    const struct control_calls *calls, struct error *err)
+struct control *control_create(
+    struct manager *manager, int listener, const struct control_calls *calls, struct error *err)
 {
     struct control *control = calloc(1, sizeof *control);
     if (!control) {

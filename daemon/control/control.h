@@ -9,7 +9,8 @@ struct control;
 /* What main does for the protocol: reload, exec another gearsd, end. */
 struct control_calls {
     int (*reload)(void *context, struct error *err);
-    int (*upgrade)(void *context, const char *path, struct error *err); /* checked; acts later */
+    int (*upgrade)(
+        void *context, const char *path, struct error *err); /* checked; acts later */
     void (*shutdown)(void *context, bool services);
     void *context;
 };

@@ -39,12 +39,12 @@ void reply_failed(struct varlink_call *call, const char *name, const char *messa
 /* Find the service that the parameters name, or reply. */
 struct service *call_service(
     struct control *control, struct varlink_call *call, const cJSON *parameters);
-const char *call_string(const cJSON *parameters, const char *key);  /* NULL when absent */
+const char *call_string(const cJSON *parameters, const char *key); /* NULL when absent */
 int64_t call_integer(const cJSON *parameters, const char *key, int64_t fallback);
 bool call_bool(const cJSON *parameters, const char *key);
 
-/* Reply when `service` reaches `goal` (or fails, or the deadline passes); with `progress`, one reply
- * at each change before. */
+/* Reply when `service` reaches `goal` (or fails, or the deadline passes); with `progress`, one
+ * reply at each change before. */
 void wait_for_state(struct control *control, struct varlink_call *call, struct service *service,
     enum service_state goal, int64_t timeout_ms, bool progress);
 

@@ -1,5 +1,5 @@
-/* The Logs method: the newest lines of a service's segments, and what comes after. All file access
- * is on a thread; following is an inotify event on the log's folder. */
+/* The Logs method: the newest lines of a service's segments, and what comes after. All file
+ * access is on a thread; following is an inotify event on the log's folder. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,9 +20,9 @@ struct tail {
     char folder[PATH_MAX];
     int64_t lines, since;
     bool follow, truncated, reading, again;
-    char segment[64];  /* name of the newest one read */
-    off_t offset;      /* read so far in it */
-    char *text;        /* what the last job read */
+    char segment[64]; /* name of the newest one read */
+    off_t offset;     /* read so far in it */
+    char *text;       /* what the last job read */
     size_t length;
     int inotify;
     struct event *event;
@@ -276,8 +276,8 @@ void method_logs(struct varlink_call *call, const cJSON *parameters, void *conte
     tail->follow = call_bool(parameters, "follow") && varlink_call_more(call);
     tail->inotify = tail->follow ? inotify_init1(IN_CLOEXEC | IN_NONBLOCK) : -1;
     if (tail->inotify >= 0) {
-        tail->event = event_new(control->manager->base, tail->inotify, EV_READ | EV_PERSIST,
-            on_inotify, tail);
+        tail->event = event_new(
+            control->manager->base, tail->inotify, EV_READ | EV_PERSIST, on_inotify, tail);
         event_add(tail->event, NULL);
     }
     varlink_call_on_close(call, on_close, tail);

@@ -140,7 +140,8 @@ static void method_hello(struct varlink_call *call, const cJSON *parameters, voi
     (void)parameters;
     struct control *control = context;
     struct manager *manager = control->manager;
-    static const char *const capabilities[] = {"services", "logs", "events", "forward", "upgrade"};
+    static const char *const capabilities[] = {
+        "services", "logs", "events", "forward", "upgrade"};
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "version", GEARS_VERSION);
     cJSON_AddStringToObject(object, "build", GEARS_BUILD_ID);
@@ -359,11 +360,13 @@ static void method_url(struct varlink_call *call, const cJSON *parameters, void 
     const char *path = service->launch.url_path ? service->launch.url_path : "/";
     cJSON *object = cJSON_CreateObject();
     if (service->forward_port) {
-        snprintf(address, sizeof address, "http://localhost:%u", (unsigned)service->forward_port);
+        snprintf(
+            address, sizeof address, "http://localhost:%u", (unsigned)service->forward_port);
         cJSON_AddStringToObject(object, "forward", address);
     }
     if (service_is_served(service)) {
-        snprintf(address, sizeof address, "http://localhost:%d", control->manager->config->port);
+        snprintf(
+            address, sizeof address, "http://localhost:%d", control->manager->config->port);
         cJSON_AddStringToObject(object, "laptop", address);
     }
     if (service->launch.token) {
@@ -400,7 +403,8 @@ static void method_forward(struct varlink_call *call, const cJSON *parameters, v
         return;
     }
     if (!remove && !service_is_served(service)) {
-        reply_refused(call, "this service has no socket; use {socket} or {port} in its command");
+        reply_refused(
+            call, "this service has no socket; use {socket} or {port} in its command");
         return;
     }
     if (!remove && service->forward_port && (!wish || wish == service->forward_port)) {
@@ -413,7 +417,8 @@ static void method_forward(struct varlink_call *call, const cJSON *parameters, v
         }
     }
     if (!remove && !port) {
-        snprintf(message, sizeof message, "port %d is taken on this host; choose another", wish);
+        snprintf(
+            message, sizeof message, "port %d is taken on this host; choose another", wish);
         reply_refused(call, message);
         return;
     }

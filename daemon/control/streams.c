@@ -1,5 +1,5 @@
-/* Calls that outlive their method: status and event streams, waiting for a state. Each is a watcher
- * of the manager that ends with its call. */
+/* Calls that outlive their method: status and event streams, waiting for a state. Each is a
+ * watcher of the manager that ends with its call. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,8 +69,8 @@ static void on_status_change(void *context, struct service *service)
 {
     struct stream *stream = context;
     if (service && (!stream->name[0] || !strcmp(stream->name, service->config->name))) {
-        varlink_call_continue(stream->call,
-            status_object(stream->control->manager, service, stream->usage));
+        varlink_call_continue(
+            stream->call, status_object(stream->control->manager, service, stream->usage));
     }
 }
 
@@ -82,7 +82,8 @@ void method_status(struct varlink_call *call, const cJSON *parameters, void *con
     if (name && !(one = call_service(control, call, parameters))) {
         return;
     }
-    for (struct service *s = one ? one : control->manager->services; s; s = one ? NULL : s->next) {
+    for (struct service *s = one ? one : control->manager->services; s;
+         s = one ? NULL : s->next) {
         health_probe(s);
     }
     bool usage = call_bool(parameters, "usage") || (one && !varlink_call_more(call));
@@ -157,8 +158,7 @@ static void finish_wait(struct stream *stream, struct service *service)
 static bool check_wait(struct stream *stream, struct service *service)
 {
     enum service_state state = service->machine.state;
-    if (state == stream->goal ||
-        (stream->goal == SERVICE_STOPPED && state == SERVICE_FAILED)) {
+    if (state == stream->goal || (stream->goal == SERVICE_STOPPED && state == SERVICE_FAILED)) {
         finish_wait(stream, service);
         return true;
     }

@@ -15,17 +15,17 @@ enum { CONFIG_LIMITS = 8, CONFIG_SERVICES = 2048 };
 /* One [service:NAME]. Strings are never NULL unless said; lists end with NULL. */
 struct service_config {
     char *name;
-    char *kind;         /* "jupyter" or "command" */
-    char *command;      /* shell words for kind command; NULL for jupyter; {socket} {port} inside */
-    char **argv;        /* instead of command for ad-hoc services (gearsctl run); NULL else */
-    char *env;          /* environment's name below env/<system>/, or an absolute path; NULL: default */
-    char *cwd;          /* absolute, ~ expanded; NULL: the workspace, else HOME */
+    char *kind;    /* "jupyter" or "command" */
+    char *command; /* shell words for kind command; NULL for jupyter; {socket} {port} inside */
+    char **argv;   /* instead of command for ad-hoc services (gearsctl run); NULL else */
+    char *env; /* environment's name below env/<system>/, or an absolute path; NULL: default */
+    char *cwd; /* absolute, ~ expanded; NULL: the workspace, else HOME */
     char *workspace;    /* absolute; NULL: HOME */
     char *modules;      /* "python/3.11 cuda": module load …; NULL */
     char *setup;        /* shell lines run by bash -l before; NULL */
     char **environment; /* KEY=value */
     char **after;       /* names that must be ready first */
-    char *ready;        /* socket | started | notify | log:REGEX | http:PATH; NULL: the kind's own */
+    char *ready; /* socket | started | notify | log:REGEX | http:PATH; NULL: the kind's own */
     enum restart_policy restart;
     int stop_signal;
     int64_t stop_timeout_ms, start_timeout_ms;
@@ -41,18 +41,18 @@ struct service_config {
 };
 
 struct config {
-    int port;            /* first laptop/forward port: 38888 */
-    uint64_t log_total;  /* bytes of all services' logs of this host: 512M */
+    int port;           /* first laptop/forward port: 38888 */
+    uint64_t log_total; /* bytes of all services' logs of this host: 512M */
     struct service_config **services;
     size_t service_count;
     char *disabled; /* text of the site's `disabled` key or file, NULL when Gears is allowed */
 };
 
 /* Read the site's file (/etc/gears/gears.conf, or $GEARS_SITE_CONFIG in tests) and
- * <root>/etc/gears.conf; a missing file is empty. A service "lab" (kind jupyter) exists even when no
- * file names it. Every error is one line "file:line: words; hint" in `errors`; any error: -EINVAL
- * and no config. `locks = key key …` in the site's [defaults] makes those keys errors in the user's
- * file. Blocking. The caller destroys *config. */
+ * <root>/etc/gears.conf; a missing file is empty. A service "lab" (kind jupyter) exists even
+ * when no file names it. Every error is one line "file:line: words; hint" in `errors`; any
+ * error: -EINVAL and no config. `locks = key key …` in the site's [defaults] makes those keys
+ * errors in the user's file. Blocking. The caller destroys *config. */
 int config_load(const struct home *home, struct config **config, struct text *errors);
 /* As config_load, from memory; names are for messages. NULL text = no such file. */
 int config_parse(const struct home *home, const char *site_name, const char *site_text,
@@ -61,7 +61,8 @@ void config_destroy(struct config *config);
 
 const struct service_config *config_find(const struct config *config, const char *name);
 
-/* A service's defaults with the given name and kind, for ad-hoc ones. Heap; NULL when out of memory. */
+/* A service's defaults with the given name and kind, for ad-hoc ones. Heap; NULL when out of
+ * memory. */
 struct service_config *service_config_create(const char *name, const char *kind);
 struct service_config *service_config_copy(const struct service_config *service);
 void service_config_destroy(struct service_config *service);

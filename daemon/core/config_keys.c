@@ -109,8 +109,8 @@ static void set_string(struct loader *loader, const struct key *key, char **slot
     }
     free(*slot);
     *slot = key->type == PATH ? expand(value) : strdup(value);
-    bool relative = key->type == PATH && strcmp(key->name, "env") != 0 && *slot &&
-                    (*slot)[0] != '/';
+    bool relative =
+        key->type == PATH && strcmp(key->name, "env") != 0 && *slot && (*slot)[0] != '/';
     if (relative) {
         config_error(loader, "%s = %s: write an absolute path or one with ~", key->name, value);
     }
@@ -265,8 +265,9 @@ static void refuse_unknown(struct loader *loader, const char *key)
 void config_set(struct loader *loader, const char *key, const char *value, bool continued)
 {
     if (!strcmp(key, "memory_max")) {
-        config_error(loader, "memory_max limits a tree and needs a delegated cgroup, which this "
-                             "version does not use; use limit_as for each process, or remove it");
+        config_error(loader,
+            "memory_max limits a tree and needs a delegated cgroup, which this "
+            "version does not use; use limit_as for each process, or remove it");
         return;
     }
     if (!loader->service && set_own(loader, key, value)) {
@@ -304,9 +305,9 @@ static void copy_value(struct service_config *to, const struct service_config *f
             *(char ***)slot = append_words(*(char ***)slot, *item);
         }
     } else {
-        size_t size = keys[i].type == BOOL                              ? sizeof(bool)
+        size_t size = keys[i].type == BOOL                                ? sizeof(bool)
                       : keys[i].type == SIGNAL || keys[i].type == RESTART ? sizeof(int)
-                                                                         : sizeof(int64_t);
+                                                                          : sizeof(int64_t);
         memcpy(slot, source, size);
     }
 }
@@ -423,8 +424,8 @@ const struct service_config *config_find(const struct config *config, const char
     return NULL;
 }
 
-static void format_value(const struct service_config *service, const struct key *key,
-    struct text *out)
+static void format_value(
+    const struct service_config *service, const struct key *key, struct text *out)
 {
     static const char *const policies[] = {"on-failure", "always", "no"};
     const char *slot = (const char *)service + key->offset;

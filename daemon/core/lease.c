@@ -39,9 +39,10 @@ static int write_beside(const struct home *home, const struct lease *lease, char
     return code;
 }
 
-/* 1: its holder may live; 0: it is dead; -ENOENT: gone; the nonce tells which lease was judged. */
-static int judge(const struct home *home, const char *path, char nonce[NONCE_TEXT_SIZE],
-    struct error *err)
+/* 1: its holder may live; 0: it is dead; -ENOENT: gone; the nonce tells which lease was judged.
+ */
+static int judge(
+    const struct home *home, const char *path, char nonce[NONCE_TEXT_SIZE], struct error *err)
 {
     struct record *record = NULL;
     int code = record_load(path, &record, NULL);
@@ -52,13 +53,15 @@ static int judge(const struct home *home, const char *path, char nonce[NONCE_TEX
     if (code) {
         return 0; /* link(2) publishes whole files only: damaged means nobody's */
     }
-    const char *host = record_find(record, "host", 0), *boot = record_find(record, "boot_id", 0);
+    const char *host = record_find(record, "host", 0),
+               *boot = record_find(record, "boot_id", 0);
     const char *text = record_find(record, "nonce", 0);
     pid_t pid = (pid_t)record_integer(record, "pid", 0);
     snprintf(nonce, NONCE_TEXT_SIZE, "%s", text ? text : "");
     bool here = string_equal(host, home->host);
-    bool alive = !here || (string_equal(boot, home->boot_id) &&
-                              proc_is_alive(pid, (uint64_t)record_integer(record, "start_time", 0)));
+    bool alive =
+        !here || (string_equal(boot, home->boot_id) &&
+                     proc_is_alive(pid, (uint64_t)record_integer(record, "start_time", 0)));
     if (alive) {
         error_set(err, -EEXIST, "pid %d on %s holds it", (int)pid, host ? host : "?");
     }
@@ -66,8 +69,9 @@ static int judge(const struct home *home, const char *path, char nonce[NONCE_TEX
     return alive;
 }
 
-/* Only one process of this host at a time buries a dead lease: an abstract socket is the lock (freed
- * by the kernel with its holder). Somebody else's squatting delays, and never prevents. */
+/* Only one process of this host at a time buries a dead lease: an abstract socket is the lock
+ * (freed by the kernel with its holder). Somebody else's squatting delays, and never prevents.
+ */
 static int lock_burials(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

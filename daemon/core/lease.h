@@ -1,4 +1,5 @@
-/* The right to a name on a shared home: who holds it, in a file made with link(2), never flock. */
+/* The right to a name on a shared home: who holds it, in a file made with link(2), never flock.
+ */
 #ifndef CORE_LEASE_H
 #define CORE_LEASE_H
 
@@ -10,11 +11,11 @@ struct lease {
     char nonce[NONCE_TEXT_SIZE];
 };
 
-/* Take the lease at `path` for this process, replacing one whose holder, on this host and boot, is
- * dead, or that an earlier boot left. 0: held; 1: a living process holds it (`err` names it);
- * negative errno. A holder of another host is never presumed dead. Blocking. */
-int lease_acquire(const struct home *home, const char *path, struct lease *lease,
-    struct error *err);
+/* Take the lease at `path` for this process, replacing one whose holder, on this host and boot,
+ * is dead, or that an earlier boot left. 0: held; 1: a living process holds it (`err` names
+ * it); negative errno. A holder of another host is never presumed dead. Blocking. */
+int lease_acquire(
+    const struct home *home, const char *path, struct lease *lease, struct error *err);
 /* Whether the file still says that we hold it. */
 int lease_is_held(const struct lease *lease);
 void lease_release(struct lease *lease);

@@ -51,8 +51,8 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-struct link_peer *link_peer_create(struct event_base *base, int fd,
-    const struct link_peer_calls *calls, void *context)
+struct link_peer *link_peer_create(
+    struct event_base *base, int fd, const struct link_peer_calls *calls, void *context)
 {
     struct link_peer *peer = calloc(1, sizeof *peer);
     if (!peer) {

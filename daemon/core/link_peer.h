@@ -14,8 +14,8 @@ struct link_peer_calls {
 };
 
 /* Takes `fd` (SEQPACKET, made non-blocking). NULL when out of memory (fd is then closed). */
-struct link_peer *link_peer_create(struct event_base *base, int fd,
-    const struct link_peer_calls *calls, void *context);
+struct link_peer *link_peer_create(
+    struct event_base *base, int fd, const struct link_peer_calls *calls, void *context);
 /* 0 or a negative errno; the frame is finished. -EAGAIN: the peer does not read (stopped). */
 int link_peer_send(struct link_peer *peer, struct link_frame *frame);
 /* Safe inside its own calls. */

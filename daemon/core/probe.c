@@ -66,7 +66,9 @@ static void finish_http(struct probe *probe)
     char words[80];
     snprintf(words, sizeof words, "answered HTTP %d", status);
     finish(probe, head && status < 500, "http",
-        !head ? "closed the connection without an HTTP answer" : status >= 500 ? words : NULL);
+        !head           ? "closed the connection without an HTTP answer"
+        : status >= 500 ? words
+                        : NULL);
 }
 
 static void arm(struct probe *probe, short what, event_callback_fn call)

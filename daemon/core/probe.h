@@ -1,5 +1,5 @@
-/* One question to a service's own socket, with a deadline, on the loop: does it accept, does GET or
- * POST answer? Never counts as activity for Jupyter's /api. */
+/* One question to a service's own socket, with a deadline, on the loop: does it accept, does
+ * GET or POST answer? Never counts as activity for Jupyter's /api. */
 #ifndef CORE_PROBE_H
 #define CORE_PROBE_H
 
@@ -15,13 +15,15 @@ struct probe_target {
     uint16_t port;
     const char *method; /* "GET", "POST"; NULL: only connect */
     const char *path;
-    const char *token;  /* NULL: none */
+    const char *token; /* NULL: none */
 };
 
-/* `layer` is "socket" or "http", the first that failed (or the last that answered); `status` is the
- * HTTP status, 0 when none; `body` (NUL-terminated, at most 64 KiB) is valid during the call. */
+/* `layer` is "socket" or "http", the first that failed (or the last that answered); `status` is
+ * the HTTP status, 0 when none; `body` (NUL-terminated, at most 64 KiB) is valid during the
+ * call. */
 struct probe_result {
-    bool ok; /* connected and, with a method, answered 2xx or 3xx (4xx too counts as answering) */
+    bool ok; /* connected and, with a method, answered 2xx or 3xx (4xx too counts as answering)
+              */
     const char *layer;
     const char *message; /* words when not ok */
     int status;
@@ -30,8 +32,8 @@ struct probe_result {
 
 typedef void probe_done(void *context, const struct probe_result *result);
 
-/* `done` is called exactly once, from the loop, unless probe_cancel comes first. Strings are copied.
- * NULL when out of memory. */
+/* `done` is called exactly once, from the loop, unless probe_cancel comes first. Strings are
+ * copied. NULL when out of memory. */
 struct probe *probe_start(struct event_base *base, const struct probe_target *target,
     int64_t deadline_ms, probe_done *done, void *context);
 /* Forget it; `done` is not called. NULL is allowed. Not from inside `done`. */

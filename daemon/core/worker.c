@@ -1,4 +1,5 @@
-/* The I/O thread: a bounded queue in, a list of finished jobs out, an eventfd to wake the loop. */
+/* The I/O thread: a bounded queue in, a list of finished jobs out, an eventfd to wake the loop.
+ */
 #include "daemon/core/worker.h"
 
 #include <errno.h>
@@ -104,8 +105,7 @@ struct worker *worker_create(struct event_base *base)
     worker->last = &worker->first;
     worker->finished_last = &worker->finished;
     worker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    worker->event =
-        event_new(base, worker->fd, EV_READ | EV_PERSIST, on_finished, worker);
+    worker->event = event_new(base, worker->fd, EV_READ | EV_PERSIST, on_finished, worker);
     pthread_t thread;
     sigset_t all, old;
     sigfillset(&all);

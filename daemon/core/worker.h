@@ -1,4 +1,5 @@
-/* A thread that does the blocking work (files on NFS, setup scripts) for gearsd's loop, in order. */
+/* A thread that does the blocking work (files on NFS, setup scripts) for gearsd's loop, in
+ * order. */
 #ifndef CORE_WORKER_H
 #define CORE_WORKER_H
 
@@ -17,11 +18,13 @@ typedef void worker_done(void *context, int code, const struct error *err);
 
 /* NULL when out of memory or threads. */
 struct worker *worker_create(struct event_base *base);
-/* Queue a job. 0; -EAGAIN when 4096 jobs wait already (a hung filesystem): refuse the request. */
+/* Queue a job. 0; -EAGAIN when 4096 jobs wait already (a hung filesystem): refuse the request.
+ */
 int worker_submit(struct worker *worker, worker_run *run, worker_done *done, void *context);
 /* Milliseconds that the job in hand has been running; 0 when idle. */
 int64_t worker_busy_ms(struct worker *worker);
-/* Wait at most `timeout_ms` for the queue to empty; jobs left are abandoned with the process. */
+/* Wait at most `timeout_ms` for the queue to empty; jobs left are abandoned with the process.
+ */
 void worker_drain(struct worker *worker, int64_t timeout_ms);
 
 #endif

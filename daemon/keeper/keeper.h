@@ -1,6 +1,6 @@
 /* gears-keeper: the direct parent and subreaper of one service. One thread runs a poll loop; a
- * second writes the log and a third, at the end, the exit record, so that no hung filesystem stops
- * the loop. */
+ * second writes the log and a third, at the end, the exit record, so that no hung filesystem
+ * stops the loop. */
 #ifndef KEEPER_KEEPER_H
 #define KEEPER_KEEPER_H
 
@@ -26,7 +26,7 @@ struct orders {
 
 /* One output stream: the line being gathered. */
 struct stream {
-    int fd; /* −1: ended */
+    int fd;    /* −1: ended */
     char name; /* o, e */
     char line[LINE_LIMIT];
     size_t length;
@@ -38,10 +38,10 @@ struct ring {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     char bytes[RING_SIZE];
-    size_t head, used;   /* head: next to write out */
-    uint64_t written;    /* bytes the writer has finished: progress */
+    size_t head, used; /* head: next to write out */
+    uint64_t written;  /* bytes the writer has finished: progress */
     bool closing, done;
-    int event_fd;        /* the writer tells the loop: room, rotation, done */
+    int event_fd; /* the writer tells the loop: room, rotation, done */
     bool rotated, want_room;
 };
 
@@ -61,7 +61,7 @@ struct keeper {
     enum keeper_phase phase;
     int64_t deadline_ms; /* of the phase; 0: none */
     bool stop_asked, exited;
-    int status;          /* of waitpid, once exited */
+    int status; /* of waitpid, once exited */
     int64_t exit_at_us;
     char lost[4096];
     char survivors[256];

@@ -1,5 +1,5 @@
-/* From the program's pipes to stamped lines in the ring; back-pressure while the writer goes on,
- * counted loss when it stands. */
+/* From the program's pipes to stamped lines in the ring; back-pressure while the writer goes
+ * on, counted loss when it stands. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,8 @@
 
 enum { READ_SIZE = 65536, STAMP_SIZE = 32 };
 
-static void put(struct keeper *keeper, int64_t stamp, char mark, const char *text, size_t length)
+static void put(
+    struct keeper *keeper, int64_t stamp, char mark, const char *text, size_t length)
 {
     char line[LINE_LIMIT + STAMP_SIZE];
     int n = snprintf(line, STAMP_SIZE, "%lld.%06lld %c ", (long long)(stamp / 1000000),
@@ -91,8 +92,8 @@ bool output_may_read(struct keeper *keeper)
 
 void output_read(struct keeper *keeper, struct stream *stream)
 {
-    static char buffer[READ_SIZE / 2]; /* lines of one byte double with their stamps … at worst the
-                                          ring refuses some, and they are counted */
+    static char buffer[READ_SIZE / 2]; /* lines of one byte double with their stamps … at worst
+                                          the ring refuses some, and they are counted */
     ssize_t n = read(stream->fd, buffer, sizeof buffer);
     if (n > 0 && keeper->stalled) {
         keeper->dropped += (uint64_t)n;

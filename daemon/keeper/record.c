@@ -1,5 +1,5 @@
-/* The exit record, written by a thread of its own: first when the main process ends, again when the
- * whole tree is gone. */
+/* The exit record, written by a thread of its own: first when the main process ends, again when
+ * the whole tree is gone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

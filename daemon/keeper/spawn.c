@@ -164,9 +164,10 @@ int keeper_spawn(struct keeper *keeper, struct error *err)
     ssize_t n = read(trouble[0], report, sizeof report);
     close(trouble[0]);
     if (n == (ssize_t)sizeof report) {
-        return report[0] ? error_errno(err, -report[1], "cannot change to the folder %s",
-                               keeper->orders.cwd)
-                         : error_errno(err, -report[1], "cannot run %s", keeper->orders.argv[0]);
+        return report[0]
+                   ? error_errno(
+                         err, -report[1], "cannot change to the folder %s", keeper->orders.cwd)
+                   : error_errno(err, -report[1], "cannot run %s", keeper->orders.argv[0]);
     }
     const int fds[2] = {out[0], err_pipe[0]};
     for (int i = 0; i < 2; i++) {

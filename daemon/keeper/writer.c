@@ -1,5 +1,6 @@
-/* The ring and its one writer: segments in the service's log folder, rotated at line ends, the oldest
- * removed to stay within the budget. May block for ever on a hung filesystem; nobody waits for it. */
+/* The ring and its one writer: segments in the service's log folder, rotated at line ends, the
+ * oldest removed to stay within the budget. May block for ever on a hung filesystem; nobody
+ * waits for it. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -68,9 +69,8 @@ static void prune(const struct orders *orders)
         closedir(dir);
     }
     qsort(names, count, sizeof *names, newest_first);
-    uint64_t room = orders->log_budget > orders->log_segment
-                        ? orders->log_budget - orders->log_segment
-                        : 0;
+    uint64_t room =
+        orders->log_budget > orders->log_segment ? orders->log_budget - orders->log_segment : 0;
     for (size_t i = 0; i < count; i++) {
         struct stat st;
         snprintf(path, sizeof path, "%s/%s", orders->log_dir, names[i]);

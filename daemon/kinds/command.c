@@ -41,8 +41,8 @@ static void append_quoted(struct text *out, const char *value, bool quote)
 }
 
 /* `template` with {socket} and {port} filled in; notes in the launch which were used. */
-static char *fill(const char *template, const char *socket, uint16_t port, bool quote,
-    struct launch *launch)
+static char *fill(
+    const char *template, const char *socket, uint16_t port, bool quote, struct launch *launch)
 {
     struct text out = {0};
     char digits[8];
@@ -57,7 +57,7 @@ static char *fill(const char *template, const char *socket, uint16_t port, bool 
             launch->port = port;
             template += 6;
         } else {
-            text_append(&out, template++, 1);
+            text_append(&out, template ++, 1);
         }
     }
     return text_take(&out);
@@ -99,7 +99,8 @@ static int prepare(const struct home *home, const char *share_dir,
     char socket[PATH_MAX], env_dir[PATH_MAX], bin[PATH_MAX + 8];
     uint16_t port = choose_port();
     int code = home_path(home, socket, "run", "own/%s.sck", service->name);
-    code = code ? error_set(err, code, "path too long") : prepare_cwd(service, &launch->cwd, err);
+    code =
+        code ? error_set(err, code, "path too long") : prepare_cwd(service, &launch->cwd, err);
     if (!code && service->env) {
         code = prepare_env_dir(home, service, env_dir, err);
         snprintf(bin, sizeof bin, "%s/bin", env_dir);

@@ -1,4 +1,5 @@
-/* Kind jupyter: JupyterLab on a Unix socket only, its kernels on ipc, its secrets in private files. */
+/* Kind jupyter: JupyterLab on a Unix socket only, its kernels on ipc, its secrets in private
+ * files. */
 #include "daemon/kinds/kinds.h"
 
 #include <errno.h>
@@ -49,7 +50,8 @@ static void add_environment(const struct home *home, const struct service_config
     list_add(env, "JUPYTER_RUNTIME_DIR=%s", paths->runtime);
     list_add(env, "JUPYTER_CONFIG_DIR=%s", paths->config);
     list_add(env, "JUPYTER_TOKEN_FILE=%s", paths->token);
-    if (user_home) { /* the user's themes and layouts, whatever the server's configuration says */
+    if (user_home) { /* the user's themes and layouts, whatever the server's configuration says
+                      */
         list_add(env, "JUPYTERLAB_SETTINGS_DIR=%s/.jupyter/lab/user-settings", user_home);
         list_add(env, "JUPYTERLAB_WORKSPACES_DIR=%s/.jupyter/lab/workspaces", user_home);
     }
@@ -76,8 +78,8 @@ static int prepare(const struct home *home, const char *share_dir,
     list_add(&plain, "--no-browser");
     list_add(&plain, "--ServerApp.sock=%s", paths.socket);
     list_add(&plain, "--ServerApp.cookie_secret_file=%s", paths.cookie);
-    list_add(&plain, "--ServerApp.root_dir=%s", service->workspace ? service->workspace
-                                                                    : launch->cwd);
+    list_add(&plain, "--ServerApp.root_dir=%s",
+        service->workspace ? service->workspace : launch->cwd);
     prepare_argv(service, &plain, &argv);
     add_environment(home, service, &paths, &env);
     launch->argv = list_take(&argv);

@@ -53,8 +53,8 @@ static bool is_allowed(const char *assignment)
 {
     static const char *const names[] = {"HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE",
         "TZ", "TMPDIR", "MODULEPATH", "MODULESHOME", "BASH_ENV", "SLURM_CONF", "http_proxy",
-        "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "GEARS_HOME", "SSL_CERT_FILE",
-        "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
+        "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "GEARS_HOME",
+        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
     size_t length = strcspn(assignment, "=");
     if (!strncmp(assignment, "LC_", 3) || !strncmp(assignment, "LMOD_", 5)) {
         return true;
@@ -96,8 +96,8 @@ void prepare_argv(const struct service_config *service, struct list *plain, stru
         list_add(argv, "-lc");
         list_add(argv, "%s%s%s%s\n%s\nexec \"$@\"", service->modules ? "module load " : "",
             service->modules ? service->modules : "",
-            service->modules ? " || { echo 'gears: module load failed' >&2; exit 78; }" : "", "",
-            service->setup ? service->setup : "");
+            service->modules ? " || { echo 'gears: module load failed' >&2; exit 78; }" : "",
+            "", service->setup ? service->setup : "");
         list_add(argv, "bash");
     }
     for (size_t i = 0; i < plain->count; i++) {
@@ -164,7 +164,7 @@ int prepare_env_dir(const struct home *home, const struct service_config *servic
         snprintf(python, sizeof python, "%s/bin/python3", out);
     }
     return access(python, X_OK)
-               ? error_set(err, -ENOENT, "there is no Python environment in %s; run: gearsctl init",
-                     out)
+               ? error_set(err, -ENOENT,
+                     "there is no Python environment in %s; run: gearsctl init", out)
                : 0;
 }

@@ -181,7 +181,8 @@ static int load_config(const struct home *home, struct config **config, struct e
         words[strcspn(words, "\n")] = 0;
         error_set(err, code, "%s; see: gearsctl config check", words);
     } else if ((*config)->disabled) {
-        code = error_set(err, -EPERM, "Gears is disabled on this site: %s", (*config)->disabled);
+        code =
+            error_set(err, -EPERM, "Gears is disabled on this site: %s", (*config)->disabled);
     }
     text_finish(&errors);
     return code;
@@ -227,7 +228,8 @@ static int serve(struct daemon *daemon, struct home *home, struct config *config
     }
     daemon->later = evtimer_new(daemon->base, on_later, daemon);
     log_start(home, daemon->base);
-    log_audit("gearsd started build=%s pid=%d host=%s", GEARS_BUILD_ID, (int)getpid(), home->host);
+    log_audit(
+        "gearsd started build=%s pid=%d host=%s", GEARS_BUILD_ID, (int)getpid(), home->host);
     find_programs(daemon->manager);
     int code = manager_init(daemon->manager, daemon->base, home, config, err);
     if (code) {

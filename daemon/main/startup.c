@@ -19,9 +19,10 @@ enum { OTHER_TRIES = 1000, OTHER_PAUSE_NS = 10000000, BACKLOG = 512 };
 static void usage(int status)
 {
     FILE *out = status ? stderr : stdout;
-    fputs("usage: gearsd [--ready-fd N]\n"
-          "The daemon of Gears; gearsctl starts it when needed. Without --ready-fd it stays in\n"
-          "the foreground. Example: gearsctl daemon start\n",
+    fputs(
+        "usage: gearsd [--ready-fd N]\n"
+        "The daemon of Gears; gearsctl starts it when needed. Without --ready-fd it stays in\n"
+        "the foreground. Example: gearsctl daemon start\n",
         out);
     exit(status);
 }
@@ -82,7 +83,8 @@ void startup_detach(const struct options *options)
     for (int fd = 0; null >= 0 && fd < 3; fd++) {
         dup2(null, fd);
     }
-    for (int fd = 3; fd < 256; fd++) { /* what the client's shell had open is not ours to hold */
+    for (int fd = 3; fd < 256;
+         fd++) { /* what the client's shell had open is not ours to hold */
         if (fd != options->ready_fd && fd != options->listener) {
             close(fd);
         }
@@ -114,7 +116,8 @@ int startup_claim(const struct home *home, struct options *options, struct lease
         home_path(home, lease_path, "run", "gearsd.lease")) {
         return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
     }
-    if (options->listener >= 0) { /* the same process after an upgrade: the lease is still ours */
+    if (options->listener >=
+        0) { /* the same process after an upgrade: the lease is still ours */
         snprintf(lease->path, sizeof lease->path, "%s", lease_path);
         snprintf(lease->nonce, sizeof lease->nonce, "%s", options->nonce);
         fcntl(options->listener, F_SETFD, FD_CLOEXEC);

@@ -7,8 +7,8 @@
 #include "daemon/core/lease.h"
 
 struct options {
-    int ready_fd;  /* write "ready\n" or "error: …\n" here; −1: none (then stay in foreground) */
-    int listener;  /* inherited over an upgrade; −1 */
+    int ready_fd; /* write "ready\n" or "error: …\n" here; −1: none (then stay in foreground) */
+    int listener; /* inherited over an upgrade; −1 */
     bool self_check;
     char nonce[NONCE_TEXT_SIZE]; /* of the lease kept over an upgrade; "" */
 };
@@ -18,8 +18,8 @@ void startup_options(struct options *options, int argc, char **argv);
 void startup_say(struct options *options, const char *words); /* to ready_fd, closing it */
 /* Leave the caller's session and its descriptors. */
 void startup_detach(const struct options *options);
-/* Take the lease and bind the control socket. 0: ours (*listener); 1: another gearsd serves already,
- * and answers; negative errno. */
+/* Take the lease and bind the control socket. 0: ours (*listener); 1: another gearsd serves
+ * already, and answers; negative errno. */
 int startup_claim(const struct home *home, struct options *options, struct lease *lease,
     int *listener, struct error *err);
 /* sd_notify through libsystemd when it is there and asked for. */

@@ -1,6 +1,7 @@
 /* One relayed connection: a client, the service, and the bytes between. Bytes are read into one
- * shared buffer and written at once; only what the other side does not take is kept, on the heap,
- * and then nothing more is read from that side: a blocked reader stalls its own connection only. */
+ * shared buffer and written at once; only what the other side does not take is kept, on the
+ * heap, and then nothing more is read from that side: a blocked reader stalls its own
+ * connection only. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -140,9 +141,9 @@ static void count(struct connection *connection, const struct end *from, size_t 
 {
     struct relay_counters *counters =
         &connection->service->relay->counters[connection->service->slot];
-    atomic_fetch_add_explicit(from == &connection->client ? &counters->bytes_in
-                                                          : &counters->bytes_out,
-        length, memory_order_relaxed);
+    atomic_fetch_add_explicit(
+        from == &connection->client ? &counters->bytes_in : &counters->bytes_out, length,
+        memory_order_relaxed);
 }
 
 /* Half-close: the end of one side's bytes becomes the end of what the other reads. */
@@ -188,8 +189,8 @@ static int pump(struct end *from, struct end *to)
 static int flush(struct end *to)
 {
     while (to->pending_length) {
-        ssize_t n = send(to->source.fd, to->pending + to->pending_at, to->pending_length,
-            MSG_NOSIGNAL);
+        ssize_t n =
+            send(to->source.fd, to->pending + to->pending_at, to->pending_length, MSG_NOSIGNAL);
         if (n < 0) {
             return errno == EAGAIN || errno == EINTR ? 0 : -errno;
         }
@@ -251,7 +252,8 @@ static void send_page(struct connection *connection)
         free(page);
     }
     shutdown(connection->client.source.fd, SHUT_WR);
-    connection->phase = PHASE_PAGE; /* drain what it still says, so that no reset eats the page */
+    connection->phase =
+        PHASE_PAGE; /* drain what it still says, so that no reset eats the page */
     arm(&connection->client, EPOLLIN);
     set_deadline(connection, LINGER_MS);
 }
@@ -267,7 +269,8 @@ static void peek(struct connection *connection)
     if (http == 1) {
         send_page(connection);
     } else {
-        finish(connection, false); /* not HTTP, or too little to tell: bytes do not wake us again */
+        finish(connection,
+            false); /* not HTTP, or too little to tell: bytes do not wake us again */
     }
 }
 

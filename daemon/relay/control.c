@@ -11,7 +11,8 @@
 
 static void on_controller(struct source *source, uint32_t events);
 static struct source controller_source = {on_controller, -1};
-static struct relay *the_relay; /* one relay a process: the controller's source has no room for it */
+static struct relay
+    *the_relay; /* one relay a process: the controller's source has no room for it */
 
 static void on_controller(struct source *source, uint32_t events)
 {
@@ -97,8 +98,8 @@ static void put_service(
     link_find_string(
         message, LINK_TAG_TARGET_PATH, 0, service->target_path, sizeof service->target_path);
     service->target_port = (uint16_t)link_u64(message, LINK_TAG_TARGET_PORT, 0);
-    service->state = (enum link_service_state)link_u64(
-        message, LINK_TAG_SERVICE_STATE, LINK_SERVICE_DOWN);
+    service->state =
+        (enum link_service_state)link_u64(message, LINK_TAG_SERVICE_STATE, LINK_SERVICE_DOWN);
     link_find_string(message, LINK_TAG_TEXT, 0, service->cause, sizeof service->cause);
     link_find_string(message, LINK_TAG_COMMAND, 0, service->command, sizeof service->command);
     service->since_us = (int64_t)link_u64(message, LINK_TAG_SINCE, 0);

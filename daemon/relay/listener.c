@@ -1,5 +1,5 @@
-/* Public sockets: Unix paths and loopback ports, opened, guarded by uid, made again when a cleaner
- * deletes them. */
+/* Public sockets: Unix paths and loopback ports, opened, guarded by uid, made again when a
+ * cleaner deletes them. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +46,8 @@ static int listen_tcp(int port, struct error *err)
     return fd;
 }
 
-/* No descriptor left: turn one client away with the reserve, and be deaf until one is closed. */
+/* No descriptor left: turn one client away with the reserve, and be deaf until one is closed.
+ */
 static void exhausted(struct relay *relay, int listener)
 {
     close(relay->reserve);
@@ -120,13 +121,11 @@ int listener_open(struct service *service, const char *path, int port, struct er
         free(listener);
         return fd;
     }
-    *listener = (struct listener){.source = {on_connect, fd},
-        .service = service,
-        .port = (uint16_t)(path ? 0 : port)};
+    *listener = (struct listener){
+        .source = {on_connect, fd}, .service = service, .port = (uint16_t)(path ? 0 : port)};
     snprintf(listener->path, sizeof listener->path, "%s", path ? path : "");
     *place = listener;
-    return relay_watch(service->relay, &listener->source,
-        service->relay->paused ? 0 : EPOLLIN);
+    return relay_watch(service->relay, &listener->source, service->relay->paused ? 0 : EPOLLIN);
 }
 
 static void close_place(struct listener **place, bool forget_file)

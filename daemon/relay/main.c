@@ -102,8 +102,7 @@ static int make_counters(void)
     if (relay.counters_fd < 0 || ftruncate(relay.counters_fd, (off_t)size)) {
         return -errno;
     }
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, relay.counters_fd, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, relay.counters_fd, 0);
     relay.counters = memory == MAP_FAILED ? NULL : memory;
     return relay.counters ? 0 : -ENOMEM;
 }

@@ -43,9 +43,10 @@ char *page503_make(const struct service *service, size_t *length)
     clock_format_utc(service->since_us, since, sizeof since);
     text_printf(&body, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>");
     escape(&body, service->name);
-    text_printf(&body, " is down – Gears</title><style>body{font:16px/1.5 system-ui,sans-serif;"
-                       "max-width:38em;margin:15vh auto;padding:0 1em;color:#223}code{background:"
-                       "#eef;padding:.2em .4em;border-radius:4px}</style><h1>");
+    text_printf(&body,
+        " is down – Gears</title><style>body{font:16px/1.5 system-ui,sans-serif;"
+        "max-width:38em;margin:15vh auto;padding:0 1em;color:#223}code{background:"
+        "#eef;padding:.2em .4em;border-radius:4px}</style><h1>");
     escape(&body, service->name);
     text_printf(&body, " is not running</h1><p>State: <b>");
     escape(&body, service->cause);

@@ -1,5 +1,5 @@
-/* gears-relay: owns every public listening socket of a host and carries bytes to the services. One
- * epoll loop, libc only; it survives gearsd's death with all its connections. */
+/* gears-relay: owns every public listening socket of a host and carries bytes to the services.
+ * One epoll loop, libc only; it survives gearsd's death with all its connections. */
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
 
@@ -55,7 +55,7 @@ struct relay {
     int counters_fd;
     bool slots[RELAY_SLOTS];
     size_t open_connections;
-    int64_t next_timer_ms; /* 0: none */
+    int64_t next_timer_ms;   /* 0: none */
     struct connection *dead; /* freed after the round */
     struct listener *dead_listeners;
 };
@@ -75,7 +75,8 @@ void listener_check_files(struct relay *relay);
 void listener_free_dead(struct relay *relay);
 /* service.c */
 struct service *service_find(struct relay *relay, const char *name);
-struct service *service_get(struct relay *relay, const char *name); /* NULL: no slot or memory */
+struct service *service_get(
+    struct relay *relay, const char *name);    /* NULL: no slot or memory */
 void service_changed(struct service *service); /* waiting connections go on or end */
 void service_forget(struct service *service);
 /* connection.c */

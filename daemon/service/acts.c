@@ -1,4 +1,5 @@
-/* What a user may ask of a service. Each act is first made durable, then done, then answered. */
+/* What a user may ask of a service. Each act is first made durable, then done, then answered.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -82,8 +83,7 @@ static void refresh_config(struct service *service)
 {
     const struct service_config *fresh =
         config_find(service->manager->config, service->config->name);
-    struct service_config *copy =
-        fresh && !service->adhoc ? service_config_copy(fresh) : NULL;
+    struct service_config *copy = fresh && !service->adhoc ? service_config_copy(fresh) : NULL;
     if (copy) {
         service_config_destroy(service->config);
         service->config = copy;
@@ -193,15 +193,16 @@ int manager_remove(struct manager *manager, struct service *service, struct erro
         return error_set(err, -EPERM, "%s is defined in gears.conf; remove it there", name);
     }
     if (!is_idle(service)) {
-        return error_set(
-            err, -EBUSY, "%s is %s; stop it first", name, service_state_name(service->machine.state));
+        return error_set(err, -EBUSY, "%s is %s; stop it first", name,
+            service_state_name(service->machine.state));
     }
     char path[PATH_MAX];
     home_path(&manager->home, path, "state", "service/%s.rec", name);
     char *copy = strdup(path);
     if (!copy || worker_submit(manager->io, run_unlink, NULL, copy)) {
         free(copy);
-        return error_set(err, -EAGAIN, "the record of %s cannot be removed now; try again", name);
+        return error_set(
+            err, -EAGAIN, "the record of %s cannot be removed now; try again", name);
     }
     log_audit("remove service=%s", name);
     manager_note(manager, NULL, "removed", "%s was removed", name);

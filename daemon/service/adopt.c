@@ -1,5 +1,5 @@
-/* What a new gearsd finds: keepers that answer on their sockets, and incarnations that are dead.
- * The sockets are the truth; records assist. */
+/* What a new gearsd finds: keepers that answer on their sockets, and incarnations that are
+ * dead. The sockets are the truth; records assist. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -52,7 +52,8 @@ static void read_exit_record(struct burial *burial)
     record_destroy(record);
 }
 
-/* KILL everything that carries the dead keeper's nonce, until nothing does or the bound is met. */
+/* KILL everything that carries the dead keeper's nonce, until nothing does or the bound is met.
+ */
 static int run_bury(void *context, struct error *err)
 {
     (void)err;
@@ -66,8 +67,8 @@ static int run_bury(void *context, struct error *err)
         if (round == KILL_ROUNDS - 1 && reached) {
             char names[128];
             proc_list_describe(&list, names, sizeof names);
-            snprintf(burial->exit.note, sizeof burial->exit.note, "could not be killed: %s",
-                names);
+            snprintf(
+                burial->exit.note, sizeof burial->exit.note, "could not be killed: %s", names);
         }
         free(list.items);
         if (!reached) {

@@ -1,6 +1,7 @@
-/* Readiness and health of one service: process, then socket, then HTTP. Nothing polls: the socket
- * appearing is an inotify event, later probes are asked for; only a program that listens on a bare
- * port, or one that accepts but does not answer yet, is asked again by a timer while it starts. */
+/* Readiness and health of one service: process, then socket, then HTTP. Nothing polls: the
+ * socket appearing is an inotify event, later probes are asked for; only a program that listens
+ * on a bare port, or one that accepts but does not answer yet, is asked again by a timer while
+ * it starts. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +118,8 @@ static void start_probe(struct service *service)
     }
     struct probe_target target = {launch->socket, launch->port,
         launch->http_path ? "GET" : NULL, launch->http_path, NULL};
-    service->probe = probe_start(
-        service->manager->base, &target, PROBE_DEADLINE_MS, on_probed, service);
+    service->probe =
+        probe_start(service->manager->base, &target, PROBE_DEADLINE_MS, on_probed, service);
 }
 
 void health_watch_start(struct service *service)

@@ -1,4 +1,5 @@
-/* One incarnation of a service: prepare, record the intent, spawn its keeper, hear how it ends. */
+/* One incarnation of a service: prepare, record the intent, spawn its keeper, hear how it ends.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -67,7 +68,8 @@ static void make_start(struct service *service, struct link_frame *frame)
     link_frame_string(frame, LINK_TAG_NONCE, service->nonce);
     add_paths(service, frame);
     link_frame_u64(frame, LINK_TAG_LOG_BUDGET, config->log_budget);
-    link_frame_u64(frame, LINK_TAG_LOG_SEGMENT, segment < SEGMENT_MOST ? segment : SEGMENT_MOST);
+    link_frame_u64(
+        frame, LINK_TAG_LOG_SEGMENT, segment < SEGMENT_MOST ? segment : SEGMENT_MOST);
     for (char **word = launch->argv; *word; word++) {
         link_frame_string(frame, LINK_TAG_ARG, *word);
     }
@@ -111,8 +113,8 @@ static void spawn_keeper(struct service *service)
 /* The intent record is durable: only now may anything run. */
 static void on_intent(void *context, int code, const struct error *err)
 {
-    struct service *service = manager_find(((struct launch_job *)context)->manager,
-        ((struct launch_job *)context)->name);
+    struct service *service = manager_find(
+        ((struct launch_job *)context)->manager, ((struct launch_job *)context)->name);
     finish_job(context);
     if (!service || !service->launching) {
         return;
@@ -171,8 +173,7 @@ void instance_launch(struct service *service)
         memcpy(job->nonce, service->nonce, sizeof job->nonce);
         job->config = service_config_copy(service->config);
     }
-    if (!job || !job->config ||
-        worker_submit(manager->work, run_prepare, on_prepared, job)) {
+    if (!job || !job->config || worker_submit(manager->work, run_prepare, on_prepared, job)) {
         free(job);
         fail_launch(service, "gearsd is out of memory or its disk does not answer");
     }
@@ -370,7 +371,7 @@ void instance_kill(struct service *service)
     }
     struct probe_target target = {
         launch->socket, launch->port, "POST", launch->shutdown_path, launch->token};
-    service->probe = probe_start(service->manager->base, &target, STOP_KINDLY_MS,
-        on_shutdown_answer, service);
+    service->probe = probe_start(
+        service->manager->base, &target, STOP_KINDLY_MS, on_shutdown_answer, service);
     service_timer(service, STOP_KINDLY_MS, on_kind_stop_over);
 }

@@ -20,25 +20,25 @@ enum ready_rule {
 
 /* Everything the keeper and the prober need for one start. Owns its strings and lists. */
 struct launch {
-    char **argv;  /* NULL-terminated; argv[0] absolute or found in the environment's PATH */
-    char **env;   /* the whole environment, KEY=value */
+    char **argv; /* NULL-terminated; argv[0] absolute or found in the environment's PATH */
+    char **env;  /* the whole environment, KEY=value */
     char *cwd;
-    char *socket; /* the service's own socket; NULL: it has none, or uses `port` */
+    char *socket;  /* the service's own socket; NULL: it has none, or uses `port` */
     uint16_t port; /* loopback port chosen for {port}; 0: none */
     enum ready_rule ready;
-    char *ready_log;    /* regular expression for READY_LOG */
-    char *http_path;    /* for READY_HTTP and later probes; NULL: health is "socket accepts" */
-    char *kernels_path; /* see LINK_TAG_KERNELS_PATH; NULL */
-    char *token;        /* for API calls and `url`; NULL; wiped by launch_finish */
-    char *url_path;     /* "/lab"; NULL: no web page known */
+    char *ready_log;     /* regular expression for READY_LOG */
+    char *http_path;     /* for READY_HTTP and later probes; NULL: health is "socket accepts" */
+    char *kernels_path;  /* see LINK_TAG_KERNELS_PATH; NULL */
+    char *token;         /* for API calls and `url`; NULL; wiped by launch_finish */
+    char *url_path;      /* "/lab"; NULL: no web page known */
     char *shutdown_path; /* POST here with the token is the graceful stop; NULL: signal only */
     char *env_name;      /* for status; NULL */
 };
 
 struct kind {
     const char *name;
-    /* Fill `launch` (zeroed by the caller). BLOCKING: runs on the I/O thread: makes folders, secrets;
-     * runs modules/setup. 0 or a negative errno with words a user can act on. */
+    /* Fill `launch` (zeroed by the caller). BLOCKING: runs on the I/O thread: makes folders,
+     * secrets; runs modules/setup. 0 or a negative errno with words a user can act on. */
     int (*prepare)(const struct home *home, const char *share_dir,
         const struct service_config *service, struct launch *launch, struct error *err);
 };

@@ -1,4 +1,5 @@
-/* A service's life as one pure function: (machine, event) → actions. No I/O, no clock of its own.
+/* A service's life as one pure function: (machine, event) → actions. No I/O, no clock of its
+ * own.
  *
  *   stopped → starting → ready → stopping → stopped
  *   starting|ready → backoff → starting          (death, while the policy allows)
@@ -38,35 +39,36 @@ enum service_event {
 };
 
 enum machine_action {
-    ACTION_LAUNCH = 1,        /* prepare and spawn */
-    ACTION_KILL = 2,          /* begin the kind's graceful stop */
-    ACTION_SCHEDULE = 4,      /* arm the backoff timer with machine_backoff_ms */
+    ACTION_LAUNCH = 1,   /* prepare and spawn */
+    ACTION_KILL = 2,     /* begin the kind's graceful stop */
+    ACTION_SCHEDULE = 4, /* arm the backoff timer with machine_backoff_ms */
     ACTION_CANCEL_TIMER = 8,
-    ACTION_PERSIST = 16,      /* `wanted` changed */
+    ACTION_PERSIST = 16, /* `wanted` changed */
 };
 
 enum {
-    DEATHS_LIMIT = 5,              /* deaths in the window before failed */
-    DEATHS_WINDOW_MS = 600000,     /* 10 min */
-    STABLE_MS = 600000,            /* a run this long forgives earlier deaths */
+    DEATHS_LIMIT = 5,          /* deaths in the window before failed */
+    DEATHS_WINDOW_MS = 600000, /* 10 min */
+    STABLE_MS = 600000,        /* a run this long forgives earlier deaths */
     BACKOFF_FIRST_MS = 1000,
     BACKOFF_MOST_MS = 60000,
 };
 
 struct machine {
     enum service_state state;
-    bool wanted;          /* start */
-    bool again;           /* a restart was asked for while stopping */
+    bool wanted; /* start */
+    bool again;  /* a restart was asked for while stopping */
     enum restart_policy policy;
-    int deaths;           /* in the window */
-    int64_t window_ms;    /* monotonic time of its first death */
-    int64_t started_ms;   /* monotonic time of the last launch */
-    int restarts;         /* by policy, since the user's start */
+    int deaths;         /* in the window */
+    int64_t window_ms;  /* monotonic time of its first death */
+    int64_t started_ms; /* monotonic time of the last launch */
+    int restarts;       /* by policy, since the user's start */
 };
 
 /* Apply `event` at monotonic time `now_ms`; returns machine_action bits. */
 unsigned machine_step(struct machine *machine, enum service_event event, int64_t now_ms);
-/* The delay before the next launch: exponential in `deaths`, with jitter of ± 20 % from `random`. */
+/* The delay before the next launch: exponential in `deaths`, with jitter of ± 20 % from
+ * `random`. */
 int64_t machine_backoff_ms(const struct machine *machine, uint32_t random);
 /* "stopped", "starting", … static. */
 const char *service_state_name(enum service_state state);

@@ -48,7 +48,8 @@ struct service *manager_add(struct manager *manager, struct service_config *conf
     service->relay_slot = -1;
     service->since_us = clock_utc_us();
     service->machine.policy = config->restart;
-    service->health = (struct service_health){"process", false, "not running", service->since_us};
+    service->health =
+        (struct service_health){"process", false, "not running", service->since_us};
     struct service **end = &manager->services;
     while (*end) {
         end = &(*end)->next;
@@ -110,8 +111,8 @@ void manager_unwatch(struct manager *manager, struct manager_watcher *watcher)
     }
 }
 
-void manager_note(
-    struct manager *manager, struct service *service, const char *event, const char *format, ...)
+void manager_note(struct manager *manager, struct service *service, const char *event,
+    const char *format, ...)
 {
     struct manager_event *slot = &manager->events[++manager->seq % EVENT_RING];
     *slot = (struct manager_event){.seq = manager->seq, .at_us = clock_utc_us()};
@@ -189,8 +190,8 @@ static void carry_out(struct service *service, unsigned actions)
 static void release_waiters(struct manager *manager)
 {
     for (struct service *s = manager->services; s; s = s->next) {
-        if (s->machine.state == SERVICE_STARTING && !s->launching && !s->keeper && !s->nonce[0] &&
-            may_launch(s)) {
+        if (s->machine.state == SERVICE_STARTING && !s->launching && !s->keeper &&
+            !s->nonce[0] && may_launch(s)) {
             instance_launch(s);
         }
     }
@@ -209,8 +210,8 @@ void service_apply(struct service *service, enum service_event event)
             health_set(service, "process", false, "not running");
         }
         manager_note(manager, service, service_state_name(after), "%s → %s%s%s",
-            service_state_name(before), service_state_name(after), service->cause[0] ? ": " : "",
-            service->cause);
+            service_state_name(before), service_state_name(after),
+            service->cause[0] ? ": " : "", service->cause);
     }
     carry_out(service, actions);
     relay_client_put(manager->relay, service);

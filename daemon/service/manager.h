@@ -1,5 +1,5 @@
-/* All services of this host: what the user wants, what is, and the acts that lead from one to the
- * other. One object, on the loop. */
+/* All services of this host: what the user wants, what is, and the acts that lead from one to
+ * the other. One object, on the loop. */
 #ifndef SERVICE_MANAGER_H
 #define SERVICE_MANAGER_H
 
@@ -65,10 +65,10 @@ const char *manager_closest(struct manager *manager, const char *name);
 /* `workspace`, `env` may be NULL. Idempotent. `done` is called once, later or now. */
 void manager_start(struct manager *manager, struct service *service, const char *workspace,
     const char *env, manager_done *done, void *context);
-void manager_stop(struct manager *manager, struct service *service, manager_done *done,
-    void *context);
-void manager_restart(struct manager *manager, struct service *service, manager_done *done,
-    void *context);
+void manager_stop(
+    struct manager *manager, struct service *service, manager_done *done, void *context);
+void manager_restart(
+    struct manager *manager, struct service *service, manager_done *done, void *context);
 void manager_enable(struct manager *manager, struct service *service, bool enabled,
     manager_done *done, void *context);
 void manager_forward(struct manager *manager, struct service *service, int port,
@@ -97,8 +97,9 @@ void adopt_all(struct manager *manager);
 void instance_launch(struct service *service);
 void instance_kill(struct service *service);
 void instance_attach(struct service *service, int fd);
-void instance_bury(struct service *service); /* no keeper answers: clear what is left, tell why */
-void instance_forget(struct service *service); /* drop probe, peer, timer */
+void instance_bury(
+    struct service *service); /* no keeper answers: clear what is left, tell why */
+void instance_forget(struct service *service);    /* drop probe, peer, timer */
 void health_watch_start(struct service *service); /* after the spawn or adoption */
 void health_socket_changed(struct service *service);
 void health_program_ready(struct service *service);

@@ -288,8 +288,7 @@ static void connect_or_start(struct relay_client *client)
         }
         fd = start_relay(client, &err);
     }
-    client->peer =
-        fd < 0 ? NULL : link_peer_create(client->manager->base, fd, &calls, client);
+    client->peer = fd < 0 ? NULL : link_peer_create(client->manager->base, fd, &calls, client);
     if (!client->peer) {
         log_line("relay not started cause=\"%s\"", err.text);
         retry_later(client);

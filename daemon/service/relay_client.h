@@ -1,4 +1,5 @@
-/* gearsd's side of gears-relay: keeps one running, tells it the services, reads its counters. */
+/* gearsd's side of gears-relay: keeps one running, tells it the services, reads its counters.
+ */
 #ifndef SERVICE_RELAY_CLIENT_H
 #define SERVICE_RELAY_CLIENT_H
 
@@ -9,8 +10,8 @@ struct manager;
 struct service;
 struct relay_client;
 
-/* Connect to the relay that runs, or start one. NULL only when out of memory; a relay that cannot be
- * started is logged and tried again with backoff. */
+/* Connect to the relay that runs, or start one. NULL only when out of memory; a relay that
+ * cannot be started is logged and tried again with backoff. */
 struct relay_client *relay_client_create(struct manager *manager);
 /* Tell the service's present state and listeners; called after each change. */
 void relay_client_put(struct relay_client *client, struct service *service);

@@ -27,7 +27,8 @@ struct service_exit {
 };
 
 struct service_health {
-    const char *layer; /* "process", "socket", "http": the first that fails, else the last checked */
+    const char
+        *layer; /* "process", "socket", "http": the first that fails, else the last checked */
     bool ok;
     char message[200];
     int64_t since_us;
@@ -65,7 +66,7 @@ struct service {
     int64_t probed_ms;
     int64_t last_activity_us;
 
-    int relay_slot; /* −1: the relay does not know it yet */
+    int relay_slot;             /* −1: the relay does not know it yet */
     uint64_t base_in, base_out; /* counters of relays that ended */
 };
 

@@ -4,8 +4,9 @@
 
 #include "common/error.h"
 
-/* Run `path` with one end of a SEQPACKET socketpair as descriptor 3 (the helper detaches itself).
- * Returns the other end, non-blocking, or a negative errno with words when it cannot be executed. */
+/* Run `path` with one end of a SEQPACKET socketpair as descriptor 3 (the helper detaches
+ * itself). Returns the other end, non-blocking, or a negative errno with words when it cannot
+ * be executed. */
 int spawn_helper(const char *path, struct error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* The durable record of each service: state/<host>/service/<name>.rec. Written before anything that
- * it promises happens; read when gearsd starts. */
+/* The durable record of each service: state/<host>/service/<name>.rec. Written before anything
+ * that it promises happens; read when gearsd starts. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -136,8 +136,8 @@ static void load_launch(struct service *service, const struct record *record)
     launch->port = (uint16_t)record_integer(record, "launch.port", 0);
     launch->ready = (enum ready_rule)record_integer(record, "launch.ready", READY_STARTED);
     char path[PATH_MAX];
-    if (!home_path(&service->manager->home, path, "state", "secret/%s.token",
-            service->config->name) &&
+    if (!home_path(
+            &service->manager->home, path, "state", "secret/%s.token", service->config->name) &&
         file_read(path, 256, &launch->token, NULL, NULL)) {
         launch->token = NULL;
     }
