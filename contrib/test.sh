@@ -32,16 +32,16 @@ trap 'exit 130' INT TERM
 
 # step NAME COMMAND…: quiet when it passes, its whole log when it fails.
 step() {
-    name=$1
+    step=$1
     shift
-    log=$logs/$name.log
+    log=$logs/$step.log
     if "$@" >"$log" 2>&1; then
         passed=$((passed + 1))
-        say "$name: passed"
+        say "$step: passed"
         return 0
     fi
     failed=$((failed + 1))
-    say "$name: FAILED; its log:"
+    say "$step: FAILED; its log:"
     cat "$log"
     return 1
 }
