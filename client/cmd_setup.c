@@ -144,6 +144,21 @@ int cmd_ssh_config(struct cli *cli, int argc, char **argv)
     return 0;
 }
 
+/* gearsd has ended, or become another, when it closes our connection. */
+static void wait_for_end(struct cli *cli)
+{
+    struct error err;
+    char *error = NULL;
+    bool continues;
+    cJSON *reply;
+    if (!varlink_client_receive(cli->client, 120000, &reply, &error, &continues, &err)) {
+        cJSON_Delete(reply);
+        free(error);
+    }
+    varlink_client_close(cli->client);
+    cli->client = NULL;
+}
+
 static int daemon_stop(struct cli *cli, int argc, char **argv)
 {
     bool services = false, yes = false;
@@ -168,16 +183,8 @@ static int daemon_stop(struct cli *cli, int argc, char **argv)
     cJSON_AddBoolToObject(parameters, "services", services);
     int code = cli_call(cli, "Shutdown", parameters, &reply);
     cJSON_Delete(reply);
-    if (!code) { /* it has ended when it closes our connection */
-        struct error err;
-        char *error = NULL;
-        bool continues;
-        if (!varlink_client_receive(cli->client, 120000, &reply, &error, &continues, &err)) {
-            cJSON_Delete(reply);
-            free(error);
-        }
-        varlink_client_close(cli->client);
-        cli->client = NULL;
+    if (!code) {
+        wait_for_end(cli);
     }
     return code;
 }
@@ -221,6 +228,11 @@ int cmd_daemon(struct cli *cli, int argc, char **argv)
         cJSON_AddStringToObject(parameters, "path", path);
         int code = cli_call(cli, "Upgrade", parameters, &reply);
         cJSON_Delete(reply);
+        if (!code) { /* done when the new one answers */
+            wait_for_end(cli);
+            code = cli_call(cli, "Hello", NULL, &reply);
+            cJSON_Delete(reply);
+        }
         return code;
     }
     return command_misuse(argv[0], "say start, stop, restart, upgrade or status");

@@ -1,0 +1,219 @@
+"""Services under the real gearsd: stopping, failing, relaying, surviving the daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import Gears
+from lab_client import wait_until
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_a_hundred_clients_start_exactly_one_daemon(gears: Gears) -> None:
+    with ThreadPoolExecutor(100) as pool:
+        replies = list(
+            pool.map(lambda _: gears.run("status", "--json", check=False), range(100))
+        )
+    assert all(reply.returncode == 0 for reply in replies), replies[0].stderr
+    assert len({json.loads(reply.stdout)["daemon"]["pid"] for reply in replies}) == 1
+
+
+def test_stop_clears_the_whole_tree(gears: Gears) -> None:
+    script = (
+        "trap '' TERM; (setsid sh -c 'trap \"\" TERM; sleep 1000' &) ;"
+        " setsid sleep 1000 & echo up; sleep 1000"
+    )
+    (gears.home / "etc/gears.conf").write_text(
+        f"[service:stubborn]\nkind = command\ncommand = sh {gears.home}/stubborn.sh\n"
+        "ready = log:^up$\nstop_timeout = 300ms\n"
+    )
+    (gears.home / "stubborn.sh").write_text(script)
+    gears.run("start", "stubborn")
+    mark = b"GEARS_KEEPER="
+    tree = [
+        pid
+        for pid in gears.processes()
+        if mark in Path(f"/proc/{pid}/environ").read_bytes() and alive(pid)
+    ]
+    assert len(tree) >= 4
+    gears.run("stop", "stubborn")
+    assert gears.status("stubborn")["state"] == "stopped"
+    wait_until(lambda: not any(alive(pid) for pid in tree), "the end of the tree", 5)
+
+
+def test_what_cannot_run_is_said_at_once(gears: Gears) -> None:
+    result = gears.run("run", "nope", "--", "/nonexistent/program", check=False)
+    assert result.returncode == 1
+    assert "/nonexistent/program" in result.stderr
+    assert gears.status("nope")["state"] == "failed"
+
+
+def test_a_service_that_keeps_dying_backs_off(gears: Gears) -> None:
+    (gears.home / "etc/gears.conf").write_text(
+        "[service:dies]\nkind = command\ncommand = sh -c 'exit 7'\nready = notify\n"
+    )
+    result = gears.run("start", "dies", "--timeout", "1s", check=False)
+    assert result.returncode == 124
+    service = gears.status("dies")
+    assert service["state"] in ("backoff", "starting")
+    assert service["exit"]["code"] == 7
+    gears.run("stop", "dies")
+    assert gears.status("dies")["state"] == "stopped"
+
+
+def test_a_port_program_is_served_on_a_unix_socket_and_forwarded(gears: Gears) -> None:
+    gears.run("run", "web", "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}")
+    service = gears.status("web")
+    assert service["state"] == "ready"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(service["socket"])
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(64).startswith(b"HTTP/1.0 200")
+    port = int(gears.run("forward", "web").stdout)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as reply:
+        assert reply.status == 200
+    assert gears.status("web")["bytes_out"] > 0
+    gears.run("stop", "web")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+    assert refused.value.code == 503
+    assert b"gearsctl start web" in refused.value.read()
+
+
+def test_an_exit_while_the_daemon_is_away_is_reported(gears: Gears) -> None:
+    os.mkfifo(gears.home / "fifo")
+    gears.run("run", "late", "--", "sh", "-c", "read line < %s/fifo; exit 5" % gears.home)
+    daemon = gears.daemon_pid()
+    os.kill(daemon, signal.SIGKILL)
+    wait_until(lambda: not alive(daemon), "the end of gearsd")
+    (gears.home / "fifo").write_text("go\n")
+    wait_until(
+        lambda: any("tree=gone" in r.read_text() for r in gears.home.glob("state/*/exit/late.rec")),
+        "the exit record",
+    )
+    wait_until(lambda: gears.status("late")["exit"] is not None, "the report")
+    assert gears.status("late")["exit"]["code"] == 5
+
+
+def test_a_killed_keeper_is_noticed_and_its_tree_cleared(gears: Gears) -> None:
+    gears.run("run", "orphan", "--", "sleep", "1000")
+    pid = gears.status("orphan")["pid"]
+    keeper = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(keeper, signal.SIGKILL)
+    wait_until(lambda: not alive(pid), "the end of the orphan")
+    wait_until(lambda: gears.status("orphan")["state"] == "failed", "the report")
+    assert gears.status("orphan")["exit"]["unknown"] is True
+
+
+def test_a_killed_relay_is_back_with_its_sockets(gears: Gears) -> None:
+    gears.run("run", "web", "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}")
+    path = gears.status("web")["socket"]
+    relay = [p for p in gears.processes() if Path(f"/proc/{p}/comm").read_text() == "gears-relay\n"]
+    assert len(relay) == 1
+    os.kill(relay[0], signal.SIGKILL)
+
+    def served() -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(path)
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return client.recv(64).startswith(b"HTTP/1.0 200")
+            except OSError:
+                return False
+
+    wait_until(served, "the relay's return")
+
+
+def test_a_deleted_socket_file_is_made_again(gears: Gears) -> None:
+    gears.run("run", "web", "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}")
+    path = Path(gears.status("web")["socket"])
+    path.unlink()
+    wait_until(path.exists, "the socket file")
+
+
+def test_bad_configuration_names_file_and_line(gears: Gears) -> None:
+    conf = gears.home / "etc/gears.conf"
+    conf.write_text(
+        "[service:lab]\nkind = jupyter\nstop_timout = 5s\n[service:x]\ncommand = true\n"
+        "stop_timeout = soon\n[service:x]\n"
+    )
+    result = gears.run("config", "check", check=False)
+    assert result.returncode == 1
+    assert f"{conf}:3: unknown key" in result.stderr
+    assert "stop_timeout" in result.stderr
+    started = gears.run("status", check=False)
+    assert started.returncode == 5
+    conf.write_text("")
+    assert gears.run("config", "check").stdout == "ok\n"
+
+
+def test_a_wrong_mode_is_refused(gears: Gears) -> None:
+    (gears.home / "run").mkdir(mode=0o755)
+    (gears.home / "run").chmod(0o755)
+    result = gears.run("status", check=False)
+    assert result.returncode == 5
+    assert "chmod 700" in result.stderr
+    (gears.home / "run").chmod(0o700)
+
+
+def test_names_and_words_that_are_wrong(gears: Gears) -> None:
+    assert gears.run("strat", "lab", check=False).returncode == 2
+    unknown = gears.run("start", "lba", check=False)
+    assert unknown.returncode == 4
+    assert "did you mean lab?" in unknown.stderr
+    assert gears.run("start", "lab@andes", check=False).returncode == 4
+    assert gears.run("signal", "lab", "USR1", check=False).returncode == 3
+    assert gears.run("--no-autostart", "status").returncode == 0
+
+
+def test_logs_are_kept_and_followed(gears: Gears) -> None:
+    gears.run("run", "talk", "--", "sh", "-c", "echo one; echo two >&2; exec cat")
+    wait_until(lambda: "two" in gears.run("logs", "talk").stdout, "the lines")
+    assert "one\n" in gears.run("logs", "talk").stdout
+    last = gears.run("logs", "talk", "-n", "1").stdout
+    assert last.count("\n") == 1
+    with subprocess.Popen(
+        [str(gears.bin / "gearsctl"), "events", "-f", "--json"],
+        env=gears.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as follower:
+        assert follower.stdout is not None
+        follower.stdout.readline()
+        gears.run("stop", "talk")
+        for line in follower.stdout:
+            if json.loads(line)["event"] == "stopped":
+                break
+        follower.kill()
+
+
+def test_an_upgrade_keeps_services_and_their_connections(gears: Gears) -> None:
+    gears.run("run", "web", "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}")
+    before = gears.status("web")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(before["socket"])
+        client.sendall(b"GET / HTTP/1.0\r\n")
+        gears.run("daemon", "upgrade")
+        wait_until(
+            lambda: gears.run("status", "web", check=False).returncode == 0, "the new gearsd"
+        )
+        client.sendall(b"\r\n")
+        assert client.recv(64).startswith(b"HTTP/1.0 200")
+    wait_until(lambda: gears.status("web")["state"] == "ready", "the adoption")
+    assert gears.status("web")["pid"] == before["pid"]
