@@ -27,9 +27,7 @@ def alive(pid: int) -> bool:
 
 def test_a_hundred_clients_start_exactly_one_daemon(gears: Gears) -> None:
     with ThreadPoolExecutor(100) as pool:
-        replies = list(
-            pool.map(lambda _: gears.run("status", "--json", check=False), range(100))
-        )
+        replies = list(pool.map(lambda _: gears.run("status", "--json", check=False), range(100)))
     assert all(reply.returncode == 0 for reply in replies), replies[0].stderr
     assert len({json.loads(reply.stdout)["daemon"]["pid"] for reply in replies}) == 1
 
