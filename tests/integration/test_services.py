@@ -96,7 +96,7 @@ def test_a_port_program_is_served_on_a_unix_socket_and_forwarded(gears: Gears) -
 
 def test_an_exit_while_the_daemon_is_away_is_reported(gears: Gears) -> None:
     os.mkfifo(gears.home / "fifo")
-    gears.run("run", "late", "--", "sh", "-c", "read line < %s/fifo; exit 5" % gears.home)
+    gears.run("run", "late", "--", "sh", "-c", f"read line < {gears.home}/fifo; exit 5")
     daemon = gears.daemon_pid()
     os.kill(daemon, signal.SIGKILL)
     wait_until(lambda: not alive(daemon), "the end of gearsd")
