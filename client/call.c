@@ -8,7 +8,7 @@
 #include "client/client.h"
 #include "common/clock.h"
 
-enum { CALL_TIMEOUT_MS = 30000, SLOW_MS = 2000 };
+enum { CALL_TIMEOUT_MS = 30000, SLOW_MS = 2000, RETRY = -1, TRIES = 5 };
 
 void cli_say(const char *format, ...)
 {
@@ -92,6 +92,18 @@ static int say_error(const char *method, const char *error, const cJSON *paramet
     return EXIT_FAILED;
 }
 
+/* Whether asking twice does no more than asking once. */
+static bool is_idempotent(const char *method)
+{
+    static const char *const others[] = {"Run", "Restart", "Signal", "Remove", "Upgrade"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (!strcmp(method, others[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int receive(
     struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply, bool *continues)
 {
@@ -106,11 +118,16 @@ static int receive(
         code = varlink_client_receive(cli->client, timeout_ms < 0 ? -1 : timeout_ms - first,
             reply, &error, continues, &err);
     }
+    if (code == -ECONNRESET && !cli->answered && cli->autostart && is_idempotent(method)) {
+        *reply = NULL;
+        return RETRY; /* it was dying as we connected: its successor can tell */
+    }
     if (code) {
         *reply = NULL;
         cli_say("%s", err.text);
         return code == -ETIMEDOUT ? EXIT_TIMED_OUT : EXIT_UNREACHABLE;
     }
+    cli->answered = true;
     if (error) {
         int exit_code = say_error(method, error, *reply);
         cJSON_Delete(*reply);
@@ -139,24 +156,50 @@ static int send_call(struct cli *cli, const char *method, cJSON *parameters, boo
     return 0;
 }
 
+/* Send, and hear the first reply; a gearsd that was just dying is followed to its successor. */
+static int begin(struct cli *cli, const char *method, cJSON *parameters, bool more,
+    int64_t timeout_ms, cJSON **reply, bool *continues)
+{
+    int code = RETRY;
+    *reply = NULL;
+    for (int i = 0; i < TRIES && code == RETRY; i++) {
+        cJSON *copy = parameters ? cJSON_Duplicate(parameters, true) : NULL;
+        if (i) {
+            varlink_client_close(cli->client);
+            cli->client = NULL;
+        }
+        code = send_call(cli, method, copy, more);
+        code = code ? code : receive(cli, method, timeout_ms, reply, continues);
+    }
+    cJSON_Delete(parameters);
+    if (code == RETRY) {
+        cli_say("gearsd closed the connection; see: gearsctl logs gearsd");
+        code = EXIT_UNREACHABLE;
+    }
+    return code;
+}
+
 int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **reply)
 {
     bool continues;
-    *reply = NULL;
-    int code = send_call(cli, method, parameters, false);
-    return code ? code : receive(cli, method, CALL_TIMEOUT_MS, reply, &continues);
+    return begin(cli, method, parameters, false, CALL_TIMEOUT_MS, reply, &continues);
 }
 
 int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
     int (*each)(struct cli *cli, const cJSON *reply, void *context), void *context)
 {
     bool continues = true;
-    int code = send_call(cli, method, parameters, true);
-    while (!code && continues) {
-        cJSON *reply;
-        code = receive(cli, method, timeout_ms, &reply, &continues);
-        code = code ? code : each(cli, reply, context);
+    cJSON *reply;
+    int code = begin(cli, method, parameters, true, timeout_ms, &reply, &continues);
+    while (!code) {
+        code = each(cli, reply, context);
         cJSON_Delete(reply);
+        reply = NULL;
+        if (code || !continues) {
+            break;
+        }
+        code = receive(cli, method, timeout_ms, &reply, &continues);
     }
+    cJSON_Delete(reply);
     return code;
 }

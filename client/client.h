@@ -28,6 +28,7 @@ struct cli {
     struct home home;
     bool json, autostart, colour, terminal; /* terminal: stdout is one */
     struct varlink_client *client;
+    bool answered; /* gearsd has answered on this connection */
 };
 
 struct command {

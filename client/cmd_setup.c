@@ -157,6 +157,7 @@ static void wait_for_end(struct cli *cli)
     }
     varlink_client_close(cli->client);
     cli->client = NULL;
+    cli->answered = false;
 }
 
 static int daemon_stop(struct cli *cli, int argc, char **argv)
@@ -178,7 +179,7 @@ static int daemon_stop(struct cli *cli, int argc, char **argv)
             return EXIT_FAILED;
         }
     }
-    cli->autostart = false;
+    cli->autostart = services; /* a dead gearsd's services are stopped by its successor */
     parameters = cJSON_CreateObject();
     cJSON_AddBoolToObject(parameters, "services", services);
     int code = cli_call(cli, "Shutdown", parameters, &reply);

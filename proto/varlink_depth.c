@@ -23,6 +23,17 @@ static size_t sequence(const unsigned char *at, size_t left)
     return overlong || surrogate || beyond ? 0 : n;
 }
 
+void varlink_text_repair(char *text, size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        size_t n = sequence((unsigned char *)text + at, length - at);
+        if (!n) {
+            text[at] = '?';
+        }
+        at += n ? n : 1;
+    }
+}
+
 bool varlink_text_is_sane(const char *text, size_t length, int limit)
 {
     const unsigned char *at = (const unsigned char *)text, *end = at + length;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/control/control_private.h"
+#include "proto/varlink_depth.h"
 
 enum { LINES_DEFAULT = 100, LINES_MOST = 10000, TAIL_BYTES = 1 << 20, SEGMENTS_MOST = 4096 };
 
@@ -160,11 +161,7 @@ static cJSON *view_line(const char *line, size_t length, int64_t since)
     char *text = strndup(line + at, length - (size_t)at);
     cJSON *object = text ? cJSON_CreateObject() : NULL;
     if (object) {
-        for (char *c = text; *c; c++) { /* JSON is UTF-8; a program may print anything */
-            if ((unsigned char)*c < 0x20 && *c != '\t' && *c != 0x1b) {
-                *c = '?';
-            }
-        }
+        varlink_text_repair(text, strlen(text)); /* a program may print anything */
         cJSON_AddNumberToObject(object, "at", (double)when);
         cJSON_AddStringToObject(object, "stream", stream);
         cJSON_AddStringToObject(object, "text", text);

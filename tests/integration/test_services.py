@@ -43,16 +43,23 @@ def test_stop_clears_the_whole_tree(gears: Gears) -> None:
     )
     (gears.home / "stubborn.sh").write_text(script)
     gears.run("start", "stubborn")
-    mark = b"GEARS_KEEPER="
-    tree = [
-        pid
-        for pid in gears.processes()
-        if mark in Path(f"/proc/{pid}/environ").read_bytes() and alive(pid)
-    ]
-    assert len(tree) >= 4
+
+    def tree() -> list[int]:
+        found = []
+        for pid in gears.processes():
+            try:
+                environ = Path(f"/proc/{pid}/environ").read_bytes()
+            except OSError:
+                continue
+            if b"GEARS_KEEPER=" in environ and alive(pid):
+                found.append(pid)
+        return found
+
+    wait_until(lambda: len(tree()) >= 4, "the whole tree")
+    pids = tree()
     gears.run("stop", "stubborn")
     assert gears.status("stubborn")["state"] == "stopped"
-    wait_until(lambda: not any(alive(pid) for pid in tree), "the end of the tree", 5)
+    wait_until(lambda: not any(alive(pid) for pid in pids), "the end of the tree", 5)
 
 
 def test_what_cannot_run_is_said_at_once(gears: Gears) -> None:
@@ -199,6 +206,23 @@ def test_logs_are_kept_and_followed(gears: Gears) -> None:
             if json.loads(line)["event"] == "stopped":
                 break
         follower.kill()
+
+
+def test_output_that_is_no_text_is_shown_all_the_same(gears: Gears) -> None:
+    gears.run("run", "noise", "--", "sh", "-c", r"printf '\377\001 caf\303\251\n'; exec sleep 100")
+    wait_until(lambda: "café" in gears.run("logs", "noise").stdout, "the line")
+
+
+def test_a_flood_is_kept_within_its_budget(gears: Gears) -> None:
+    (gears.home / "etc/gears.conf").write_text(
+        "[service:flood]\nkind = command\nlog_budget = 8M\nready = log:^done$\nrestart = no\n"
+        "command = sh -c 'yes 0123456789abcdef | head -c 100000000; echo; echo done;"
+        " exec sleep 100'\n"
+    )
+    gears.run("start", "flood", "--timeout", "60s")
+    size = sum(segment.stat().st_size for segment in gears.home.glob("log/*/flood/*.log"))
+    assert 1 << 20 < size <= 9 << 20
+    assert "done\n" in gears.run("logs", "flood", "-n", "1").stdout
 
 
 def test_an_upgrade_keeps_services_and_their_connections(gears: Gears) -> None:
