@@ -9,8 +9,8 @@
  * and its output bounded. */
 bool varlink_text_is_sane(const char *text, size_t length, int limit);
 
-/* Replace with '?', in place, every byte that is not part of valid UTF-8, so that the text may stand
- * in a message. */
+/* Replace with '?', in place, every byte that is not part of valid UTF-8, so that the text may
+ * stand in a message. */
 void varlink_text_repair(char *text, size_t length);
 
 #endif

@@ -262,7 +262,6 @@ int main(int argc, char **argv)
     startup_options(&options, argc, argv);
     umask(077);
     signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
     startup_detach(&options);
     int code = home_init(&home, &err);
     code = code ? code : load_config(&home, &config, &err);
@@ -270,8 +269,10 @@ int main(int argc, char **argv)
         if (code) {
             fprintf(stderr, "gearsd: %s\n", err.text);
         }
+        config_destroy(config);
         return code ? 1 : 0;
     }
+    prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
     code = code ? code : home_prepare(&home, &err);
     code = code ? code : startup_claim(&home, &options, &daemon.lease, &daemon.listener, &err);
     if (code == 1) {
