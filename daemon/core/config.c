@@ -1,6 +1,7 @@
-/* Reading gears.conf with libinih. The reader below sees every line first: it counts them, opens
- * sections (libinih tells of a section only with its first key) and refuses what libinih would cut
- * or pass over in silence. Keys are config_keys.c's, the checks of the whole config_check.c's. */
+/* Reading gears.conf with libinih. The reader below sees every line first: it counts them,
+ * opens sections (libinih tells of a section only with its first key) and refuses what libinih
+ * would cut or pass over in silence. Keys are config_keys.c's, the checks of the whole
+ * config_check.c's. */
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -158,8 +159,10 @@ static char *read_line(char *out, int size, void *stream)
     loader->rest += loader->raw_length + (loader->rest[loader->raw_length] == '\n');
     loader->at.line++;
     if (loader->raw_length > LINE_LIMIT) {
-        config_error(loader, "the line has %zu bytes, %d is the most; go on in an indented line",
+        config_error(loader,
+            "the line has %zu bytes, %d is the most; go on in an indented line",
             loader->raw_length, LINE_LIMIT);
+        loader->refused = true; /* nor may its further lines go on the key above */
         out[0] = 0;
         return out;
     }
@@ -229,8 +232,8 @@ static void parse_file(struct loader *loader, const char *name, const char *text
     }
 }
 
-static int load_all(struct loader *loader, const char *site_text, const char *user_name,
-    const char *user_text)
+static int load_all(
+    struct loader *loader, const char *site_text, const char *user_name, const char *user_text)
 {
     struct config *config = loader->config;
     loader->defaults = service_config_create("defaults", "command");

@@ -11,7 +11,7 @@ enum value_type {
     VALUE_LINES,       /* … with a newline */
     VALUE_ENV,         /* a name, or a folder */
     VALUE_PATH,        /* a folder */
-    VALUE_KIND,
+    VALUE_KIND,        /* texts end here */
     VALUE_NAMES,       /* words between spaces or commas */
     VALUE_ASSIGNMENTS, /* KEY=value words, quotes as in sh */
     VALUE_BOOL,
@@ -85,6 +85,10 @@ void config_error_at(struct loader *loader, struct place at, const char *format,
 /* config_keys.c: one value, or one more line of it. */
 void config_set(struct loader *loader, const char *key, const char *value, bool continued);
 bool config_is_locked(const struct loader *loader, const char *key);
+/* config_values.c: read by the key's type; and replace a heap string (NULL: out of memory). */
+void config_value_set(
+    struct loader *loader, const struct config_key *key, const char *value, bool continued);
+void config_text_put(struct loader *loader, char **slot, char *value);
 /* config_check.c: what only the whole shows. */
 void config_check(struct loader *loader);
 /* config_service.c */
