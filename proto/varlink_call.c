@@ -12,8 +12,13 @@ bool varlink_call_more(const struct varlink_call *call)
     return call->more;
 }
 
-void varlink_call_on_close(struct varlink_call *call,
-    void (*closed)(struct varlink_call *, void *), void *context)
+bool varlink_call_oneway(const struct varlink_call *call)
+{
+    return call->oneway;
+}
+
+void varlink_call_on_close(
+    struct varlink_call *call, void (*closed)(struct varlink_call *, void *), void *context)
 {
     call->closed = closed;
     call->closed_context = context;
@@ -36,8 +41,8 @@ static void changed(struct varlink_connection *connection)
 }
 
 /* Queue one message; takes `parameters`. -ENOBUFS when the reader is too far behind. */
-static int queue(struct varlink_connection *connection, const char *error, cJSON *parameters,
-    bool continues)
+static int queue(
+    struct varlink_connection *connection, const char *error, cJSON *parameters, bool continues)
 {
     cJSON *message = cJSON_CreateObject();
     if (error) {

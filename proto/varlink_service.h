@@ -1,9 +1,9 @@
-/* The server side of Varlink, free of any event loop: a service knows interfaces and their methods,
- * a connection turns bytes into calls and replies into bytes.
+/* The server side of Varlink, free of any event loop: a service knows interfaces and their
+ * methods, a connection turns bytes into calls and replies into bytes.
  *
- * Bounds: a message is at most 1 MiB and 32 levels deep and must be complete 10 s after its first
- * byte; at most 4 MiB wait for a slow reader. Calls of one connection are served in order, one at a
- * time. Nothing is freed inside a call that its owner is making. */
+ * Bounds: a message is at most 1 MiB and 32 levels deep and must be complete 10 s after its
+ * first byte; at most 4 MiB wait for a slow reader. Calls of one connection are served in
+ * order, one at a time. Nothing is freed inside a call that its owner is making. */
 #ifndef PROTO_VARLINK_SERVICE_H
 #define PROTO_VARLINK_SERVICE_H
 
@@ -25,8 +25,8 @@ struct varlink_call;
 struct varlink_service;
 struct varlink_connection;
 
-/* Tables end with {0}. `parameters` (an object, perhaps NULL) belongs to the call and is valid while
- * the method runs; it has been checked against the description. */
+/* Tables end with {0}. `parameters` (an object, perhaps NULL) belongs to the call and is valid
+ * while the method runs; it has been checked against the description. */
 struct varlink_method {
     const char *name;
     void (*call)(struct varlink_call *call, const cJSON *parameters, void *context);
@@ -35,8 +35,8 @@ struct varlink_method {
 struct varlink_service *varlink_service_create(
     const char *vendor, const char *product, const char *version, const char *url);
 void varlink_service_destroy(struct varlink_service *service);
-/* Add an interface by its description. -EINVAL with words when the text is bad, a method is missing
- * in the table or unknown to the description. */
+/* Add an interface by its description. -EINVAL with words when the text is bad, a method is
+ * missing in the table or unknown to the description. */
 int varlink_service_add(struct varlink_service *service, const char *description,
     const struct varlink_method *methods, void *context, struct error *err);
 
@@ -54,16 +54,17 @@ int64_t varlink_connection_deadline(const struct varlink_connection *connection)
 /* Ends calls under way through their on_close. */
 void varlink_connection_destroy(struct varlink_connection *connection);
 
-/* Replies take `parameters` (NULL: none). A call ends with its final reply or error, or with the
- * connection; it must not be touched after that. */
+/* Replies take `parameters` (NULL: none). A call ends with its final reply or error, or with
+ * the connection; it must not be touched after that. */
 bool varlink_call_more(const struct varlink_call *call);
+bool varlink_call_oneway(const struct varlink_call *call); /* replies go nowhere */
 int varlink_call_reply(struct varlink_call *call, cJSON *parameters);
 int varlink_call_error(struct varlink_call *call, const char *error, cJSON *parameters);
-/* One of several replies. 0; -ENOBUFS: the reader is too slow, the call ended with the interface's
- * error SlowReader and the connection ends (on_close has run). */
+/* One of several replies. 0; -ENOBUFS: the reader is too slow, the call ended with the
+ * interface's error SlowReader and the connection ends (on_close has run). */
 int varlink_call_continue(struct varlink_call *call, cJSON *parameters);
 /* Called once if the connection ends before the final reply. NULL takes it back. */
-void varlink_call_on_close(struct varlink_call *call,
-    void (*closed)(struct varlink_call *, void *), void *context);
+void varlink_call_on_close(
+    struct varlink_call *call, void (*closed)(struct varlink_call *, void *), void *context);
 
 #endif
