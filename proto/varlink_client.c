@@ -141,9 +141,8 @@ int varlink_client_receive(struct varlink_client *client, int64_t timeout_ms, cJ
     struct text *in = &client->in;
     size_t scanned = client->used;
     for (;;) {
-        char *zero = in->length > scanned
-                         ? memchr(in->data + scanned, 0, in->length - scanned)
-                         : NULL;
+        char *zero =
+            in->length > scanned ? memchr(in->data + scanned, 0, in->length - scanned) : NULL;
         if (zero) {
             char *start = in->data + client->used;
             int code = parse_reply(start, (size_t)(zero - start), reply, error_name, continues);

@@ -21,8 +21,8 @@ int varlink_client_fd(const struct varlink_client *client);
 int varlink_client_send(struct varlink_client *client, const char *method, cJSON *parameters,
     bool more, struct error *err);
 
-/* One reply: *reply are its parameters (the caller deletes), *error_name the error's full name on
- * the heap or NULL, *continues whether more follow. timeout_ms < 0: for ever. 0; -ETIMEDOUT;
+/* One reply: *reply are its parameters (the caller deletes), *error_name the error's full name
+ * on the heap or NULL, *continues whether more follow. timeout_ms < 0: for ever. 0; -ETIMEDOUT;
  * -ECONNRESET: the server closed; -EBADMSG: not Varlink. */
 int varlink_client_receive(struct varlink_client *client, int64_t timeout_ms, cJSON **reply,
     char **error_name, bool *continues, struct error *err);

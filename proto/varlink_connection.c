@@ -44,7 +44,8 @@ void varlink_connection_destroy(struct varlink_connection *connection)
 short varlink_connection_events(const struct varlink_connection *connection)
 {
     bool reads = !connection->ending && !connection->peer_done;
-    /* While a call is served, one further message may wait in memory; the rest in the kernel. */
+    /* While a call is served, one further message may wait in memory; the rest in the kernel.
+     */
     if (connection->call && connection->in_length) {
         reads = false;
     }
@@ -69,7 +70,8 @@ static int fill(struct varlink_connection *connection)
 {
     if (connection->in_length + READ_CHUNK > connection->in_capacity) {
         size_t capacity = connection->in_length + READ_CHUNK;
-        capacity = capacity < 2 * connection->in_capacity ? 2 * connection->in_capacity : capacity;
+        capacity =
+            capacity < 2 * connection->in_capacity ? 2 * connection->in_capacity : capacity;
         char *in = realloc(connection->in, capacity);
         if (!in) {
             return -ENOMEM;
@@ -77,8 +79,8 @@ static int fill(struct varlink_connection *connection)
         connection->in = in;
         connection->in_capacity = capacity;
     }
-    ssize_t n = recv(connection->fd, connection->in + connection->in_length, READ_CHUNK,
-        MSG_DONTWAIT);
+    ssize_t n =
+        recv(connection->fd, connection->in + connection->in_length, READ_CHUNK, MSG_DONTWAIT);
     if (n > 0) {
         connection->in_length += (size_t)n;
         return 0;
@@ -176,6 +178,6 @@ int varlink_connection_process(struct varlink_connection *connection, short reve
         return 1;
     }
     /* A client that hung up cannot want what a stream would still say. */
-    return connection->peer_done && drained && (!connection->call || connection->call->more ||
-                                                   !connection->call->oneway);
+    return connection->peer_done && drained &&
+           (!connection->call || connection->call->more || !connection->call->oneway);
 }

@@ -4,11 +4,11 @@
 /* Bytes of the UTF-8 sequence at `at`, 0 when malformed. */
 static size_t sequence(const unsigned char *at, size_t left)
 {
-    size_t n = at[0] < 0x80                      ? 1
-               : at[0] >= 0xc2 && at[0] < 0xe0   ? 2
-               : at[0] >= 0xe0 && at[0] < 0xf0   ? 3
-               : at[0] >= 0xf0 && at[0] <= 0xf4  ? 4
-                                                 : 0;
+    size_t n = at[0] < 0x80                     ? 1
+               : at[0] >= 0xc2 && at[0] < 0xe0  ? 2
+               : at[0] >= 0xe0 && at[0] < 0xf0  ? 3
+               : at[0] >= 0xf0 && at[0] <= 0xf4 ? 4
+                                                : 0;
     if (!n || n > left) {
         return 0;
     }

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether `text` is valid UTF-8 and nests at most `limit` levels: keeps the parser's recursion and
- * its output bounded. */
+/* Whether `text` is valid UTF-8 and nests at most `limit` levels: keeps the parser's recursion
+ * and its output bounded. */
 bool varlink_text_is_sane(const char *text, size_t length, int limit);
 
 #endif

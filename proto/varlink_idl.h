@@ -1,5 +1,5 @@
-/* Varlink interface descriptions: parsed once, then used to check every message. The .varlink text
- * is the single description of the protocol. See https://varlink.org for the language. */
+/* Varlink interface descriptions: parsed once, then used to check every message. The .varlink
+ * text is the single description of the protocol. See https://varlink.org for the language. */
 #ifndef PROTO_VARLINK_IDL_H
 #define PROTO_VARLINK_IDL_H
 
@@ -23,8 +23,8 @@ const char *idl_text(const struct idl_interface *interface);
 int idl_has_method(const struct idl_interface *interface, const char *method);
 const char *idl_method(const struct idl_interface *interface, size_t index);
 
-/* Check a call's parameters (an object, or NULL for none). 0, or -EINVAL with the name of the first
- * wrong parameter in `parameter` (as org.varlink.service.InvalidParameter wants it). */
+/* Check a call's parameters (an object, or NULL for none). 0, or -EINVAL with the name of the
+ * first wrong parameter in `parameter` (as org.varlink.service.InvalidParameter wants it). */
 int idl_check_call(const struct idl_interface *interface, const char *method,
     const cJSON *parameters, char *parameter, size_t size);
 /* The same for a reply. */

@@ -138,9 +138,8 @@ static void get_description(struct varlink_call *call, const cJSON *parameters)
         refuse(call, "org.varlink.service.InvalidParameter", "parameter", "interface");
         return;
     }
-    const struct registered *r =
-        find_interface(call->connection->service, name, strlen(name));
-    const char *text = r                                         ? idl_text(r->interface)
+    const struct registered *r = find_interface(call->connection->service, name, strlen(name));
+    const char *text = r                                      ? idl_text(r->interface)
                        : !strcmp(name, "org.varlink.service") ? varlink_service_description
                                                               : NULL;
     if (!text) {
@@ -172,7 +171,8 @@ static void dispatch(struct varlink_call *call, const char *method, const cJSON 
         char name[256];
         snprintf(name, sizeof name, "%.*s", (int)(length < 200 ? length : 200), method);
         refuse(call,
-            own ? "org.varlink.service.MethodNotFound" : "org.varlink.service.InterfaceNotFound",
+            own ? "org.varlink.service.MethodNotFound"
+                : "org.varlink.service.InterfaceNotFound",
             own ? "method" : "interface", own ? dot + 1 : name);
         return;
     }
@@ -199,8 +199,7 @@ int varlink_serve(struct varlink_connection *connection, char *message, size_t l
     cJSON *json = varlink_text_is_sane(message, length, VARLINK_DEPTH_LIMIT)
                       ? cJSON_ParseWithLengthOpts(message, length + 1, &end, true)
                       : NULL;
-    const char *method =
-        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "method"));
+    const char *method = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "method"));
     const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(json, "parameters");
     struct varlink_call *call = NULL;
     if (!method || !flag_is_sane(json, "more") || !flag_is_sane(json, "oneway") ||
