@@ -12,6 +12,11 @@ bool varlink_call_more(const struct varlink_call *call)
     return call->more;
 }
 
+bool varlink_call_oneway(const struct varlink_call *call)
+{
+    return call->oneway;
+}
+
 void varlink_call_on_close(
     struct varlink_call *call, void (*closed)(struct varlink_call *, void *), void *context)
 {

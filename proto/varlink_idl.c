@@ -1,52 +1,15 @@
-/* A recursive-descent parser of varlink descriptions and the check of JSON values against them.
- */
-#include "proto/varlink_idl.h"
+/* A recursive-descent parser of varlink descriptions; varlink_check.c holds values against what
+ * it makes. Its recursion is bounded, as are names. */
+#include "proto/varlink_idl_private.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH_LIMIT = 16, NAME_LIMIT = 128 };
+enum { NAME_LIMIT = 128 };
 
-enum type_kind {
-    TYPE_BOOL,
-    TYPE_INT,
-    TYPE_FLOAT,
-    TYPE_STRING,
-    TYPE_OBJECT,
-    TYPE_ENUM,
-    TYPE_STRUCT,
-    TYPE_ARRAY,
-    TYPE_MAP,
-    TYPE_NAMED
-};
-
-struct type {
-    struct type *allocated; /* chain of everything, for freeing */
-    enum type_kind kind;
-    bool nullable;
-    char *name;           /* TYPE_NAMED; a field's or enum value's name on `fields` */
-    struct type *element; /* array, map; a field's type */
-    struct type *fields;  /* struct fields, enum values: chained by next */
-    struct type *next;
-};
-
-struct member {
-    struct member *next;
-    char what; /* 't' type, 'm' method, 'e' error */
-    char *name;
-    struct type *in, *out;
-};
-
-struct idl_interface {
-    char *name, *text;
-    struct member *members;
-    struct type *types;
-};
+enum name_kind { NAME_FIELD, NAME_MEMBER, NAME_INTERFACE };
 
 struct parser {
     const char *at;
@@ -86,19 +49,43 @@ static bool accept(struct parser *p, const char *token)
     return true;
 }
 
-static char *take_name(struct parser *p, const char *extra)
+/* Letters and digits, between them single separators; a member begins with a capital, an
+ * interface has at least two labels. */
+static bool name_is_sane(const char *name, size_t n, enum name_kind kind)
 {
+    bool dot = false;
+    if (!isalpha((unsigned char)name[0]) ||
+        (kind == NAME_MEMBER && !isupper((unsigned char)name[0])) ||
+        !isalnum((unsigned char)name[n - 1])) {
+        return false;
+    }
+    for (size_t i = 1; i < n; i++) {
+        bool alone = isalnum((unsigned char)name[i]) || isalnum((unsigned char)name[i - 1]);
+        bool dashes = kind == NAME_INTERFACE && name[i] == '-' && name[i - 1] == '-';
+        if ((kind == NAME_MEMBER && name[i] == '_') || (!alone && !dashes)) {
+            return false;
+        }
+        dot = dot || name[i] == '.';
+    }
+    return dot || kind != NAME_INTERFACE;
+}
+
+static char *take_name(struct parser *p, enum name_kind kind)
+{
+    const char *extra = kind == NAME_INTERFACE ? ".-" : "_";
     skip(p);
     size_t n = 0;
-    while (isalnum((unsigned char)p->at[n]) || p->at[n] == '_' ||
-           (p->at[n] && strchr(extra, p->at[n]))) {
+    while (isalnum((unsigned char)p->at[n]) || (p->at[n] && strchr(extra, p->at[n]))) {
         n++;
     }
-    if (!n || n > NAME_LIMIT) {
+    if (!n || n > NAME_LIMIT || !name_is_sane(p->at, n, kind)) {
         fail(p, "a name was expected");
         return NULL;
     }
     char *name = strndup(p->at, n);
+    if (!name) {
+        fail(p, "out of memory");
+    }
     p->at += n;
     return name;
 }
@@ -125,8 +112,13 @@ static int parse_list(struct parser *p, struct type *list, int depth)
     }
     do {
         struct type *field = make_type(p);
-        if (!field || !(field->name = take_name(p, ""))) {
+        if (!field || !(field->name = take_name(p, NAME_FIELD))) {
             return -EINVAL;
+        }
+        for (const struct type *f = list->fields; f; f = f->next) {
+            if (!strcmp(f->name, field->name)) {
+                return fail(p, "the name stands twice");
+            }
         }
         if (accept(p, ":")) {
             int code = parse_type(p, &field->element, depth + 1);
@@ -155,7 +147,7 @@ static int parse_type(struct parser *p, struct type **out, int depth)
     if (!type) {
         return error_set(p->err, -ENOMEM, "out of memory");
     }
-    if (depth > DEPTH_LIMIT) {
+    if (depth > IDL_DEPTH_LIMIT) {
         return fail(p, "types are nested too deeply");
     }
     if (accept(p, "?")) {
@@ -175,11 +167,11 @@ static int parse_type(struct parser *p, struct type **out, int depth)
         }
     }
     type->kind = TYPE_NAMED;
-    type->name = take_name(p, "");
+    type->name = take_name(p, NAME_MEMBER);
     return type->name ? 0 : -EINVAL;
 }
 
-static struct member *find_member(
+struct member *idl_find_member(
     const struct idl_interface *interface, char what, const char *name)
 {
     for (struct member *m = interface->members; m; m = m->next) {
@@ -205,12 +197,12 @@ static int parse_member(struct parser *p, struct member ***last)
     }
     **last = member;
     *last = &member->next;
-    member->name = take_name(p, "");
+    member->name = take_name(p, NAME_MEMBER);
     if (!member->name) {
         member->name = strdup("");
         return -EINVAL;
     }
-    if (find_member(p->interface, what, member->name)) {
+    if (idl_find_member(p->interface, what, member->name)) {
         return fail(p, "the name stands twice"); /* `what` of this one is not set yet */
     }
     member->what = what;
@@ -231,7 +223,7 @@ static int parse_member(struct parser *p, struct member ***last)
 static int check_names(struct idl_interface *interface, struct error *err)
 {
     for (struct type *t = interface->types; t; t = t->allocated) {
-        if (t->kind == TYPE_NAMED && t->name && !find_member(interface, 't', t->name)) {
+        if (t->kind == TYPE_NAMED && t->name && !idl_find_member(interface, 't', t->name)) {
             return error_set(err, -EINVAL, "there is no type \"%s\"", t->name);
         }
     }
@@ -248,7 +240,7 @@ int idl_parse(const char *text, struct idl_interface **out, struct error *err)
     }
     struct member **last = &interface->members;
     int code = accept(&p, "interface") ? 0 : fail(&p, "\"interface\" was expected");
-    if (!code && !(interface->name = take_name(&p, ".-"))) {
+    if (!code && !(interface->name = take_name(&p, NAME_INTERFACE))) {
         code = -EINVAL;
     }
     for (skip(&p); !code && *p.at; skip(&p)) {
@@ -299,7 +291,7 @@ const char *idl_text(const struct idl_interface *interface)
 
 int idl_has_method(const struct idl_interface *interface, const char *method)
 {
-    return find_member(interface, 'm', method) != NULL;
+    return idl_find_member(interface, 'm', method) != NULL;
 }
 
 const char *idl_method(const struct idl_interface *interface, size_t index)
@@ -310,113 +302,4 @@ const char *idl_method(const struct idl_interface *interface, size_t index)
         }
     }
     return NULL;
-}
-
-static bool fits(const struct idl_interface *interface, const struct type *type,
-    const cJSON *value, int depth);
-
-static bool fits_enum(const struct type *type, const cJSON *value)
-{
-    for (const struct type *f = type->fields; cJSON_IsString(value) && f; f = f->next) {
-        if (!strcmp(f->name, value->valuestring)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The name of the first field that does not fit, or NULL. */
-static const char *misfit(const struct idl_interface *interface, const struct type *type,
-    const cJSON *object, int depth)
-{
-    for (const struct type *f = type->fields; f; f = f->next) {
-        const cJSON *value = object ? cJSON_GetObjectItemCaseSensitive(object, f->name) : NULL;
-        if (!value ? !f->element->nullable : !fits(interface, f->element, value, depth + 1)) {
-            return f->name;
-        }
-    }
-    for (const cJSON *item = object ? object->child : NULL; item; item = item->next) {
-        const struct type *f = type->fields;
-        while (f && strcmp(f->name, item->string) != 0) {
-            f = f->next;
-        }
-        if (!f) {
-            return item->string;
-        }
-    }
-    return NULL;
-}
-
-static bool fits_all(const struct idl_interface *interface, const struct type *element,
-    const cJSON *list, int depth)
-{
-    for (const cJSON *item = list->child; item; item = item->next) {
-        if (!fits(interface, element, item, depth + 1)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool fits(const struct idl_interface *interface, const struct type *type,
-    const cJSON *value, int depth)
-{
-    if (depth > 2 * DEPTH_LIMIT) {
-        return false;
-    }
-    if (cJSON_IsNull(value)) {
-        return type->nullable;
-    }
-    switch (type->kind) {
-    case TYPE_BOOL:
-        return cJSON_IsBool(value);
-    case TYPE_INT:
-        return cJSON_IsNumber(value) && isfinite(value->valuedouble) &&
-               fabs(value->valuedouble) < 9.3e18 &&
-               value->valuedouble == (double)(long long)value->valuedouble;
-    case TYPE_FLOAT:
-        return cJSON_IsNumber(value);
-    case TYPE_STRING:
-        return cJSON_IsString(value);
-    case TYPE_OBJECT:
-        return true;
-    case TYPE_ENUM:
-        return fits_enum(type, value);
-    case TYPE_STRUCT:
-        return cJSON_IsObject(value) && !misfit(interface, type, value, depth);
-    case TYPE_ARRAY:
-        return cJSON_IsArray(value) && fits_all(interface, type->element, value, depth);
-    case TYPE_MAP:
-        return cJSON_IsObject(value) && fits_all(interface, type->element, value, depth);
-    case TYPE_NAMED:
-        return fits(interface, find_member(interface, 't', type->name)->in, value, depth + 1);
-    }
-    return false;
-}
-
-static int check(const struct idl_interface *interface, const struct type *type,
-    const cJSON *parameters, char *parameter, size_t size)
-{
-    const char *name = parameters && !cJSON_IsObject(parameters)
-                           ? "parameters"
-                           : misfit(interface, type, parameters, 0);
-    if (name) {
-        snprintf(parameter, size, "%s", name);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-int idl_check_call(const struct idl_interface *interface, const char *method,
-    const cJSON *parameters, char *parameter, size_t size)
-{
-    struct member *member = find_member(interface, 'm', method);
-    return member ? check(interface, member->in, parameters, parameter, size) : -ENOENT;
-}
-
-int idl_check_reply(const struct idl_interface *interface, const char *method,
-    const cJSON *parameters, char *parameter, size_t size)
-{
-    struct member *member = find_member(interface, 'm', method);
-    return member ? check(interface, member->out, parameters, parameter, size) : -ENOENT;
 }

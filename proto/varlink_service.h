@@ -57,6 +57,7 @@ void varlink_connection_destroy(struct varlink_connection *connection);
 /* Replies take `parameters` (NULL: none). A call ends with its final reply or error, or with
  * the connection; it must not be touched after that. */
 bool varlink_call_more(const struct varlink_call *call);
+bool varlink_call_oneway(const struct varlink_call *call); /* replies go nowhere */
 int varlink_call_reply(struct varlink_call *call, cJSON *parameters);
 int varlink_call_error(struct varlink_call *call, const char *error, cJSON *parameters);
 /* One of several replies. 0; -ENOBUFS: the reader is too slow, the call ended with the

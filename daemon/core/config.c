@@ -1,4 +1,7 @@
-/* Reading gears.conf with libinih; the table of keys is in config_keys.c. */
+/* Reading gears.conf with libinih. The reader below sees every line first: it counts them,
+ * opens sections (libinih tells of a section only with its first key) and refuses what libinih
+ * would cut or pass over in silence. Keys are config_keys.c's, the checks of the whole
+ * config_check.c's. */
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -11,140 +14,203 @@
 
 enum { LINE_LIMIT = 199, FILE_LIMIT = 1 << 20 };
 
-void config_error(struct loader *loader, const char *format, ...)
+static void report(struct loader *loader, struct place at, const char *format, va_list args)
 {
-    char words[400];
-    va_list args;
+    char words[480];
     if (++loader->error_count > ERRORS_LIMIT) {
         return;
     }
-    va_start(args, format);
     vsnprintf(words, sizeof words, format, args);
-    va_end(args);
-    text_printf(loader->errors, "%s:%d: %s\n", loader->file, loader->line, words);
+    text_printf(loader->errors, "%s:%d: %s\n", at.file, at.line, words);
 }
 
-/* One line for libinih, counting; lines it would silently cut are errors. */
-static char *read_line(char *out, int size, void *stream)
+void config_error(struct loader *loader, const char *format, ...)
 {
-    struct loader *loader = stream;
-    if (!*loader->at) {
-        return NULL;
-    }
-    size_t length = strcspn(loader->at, "\n");
-    loader->line++;
-    if (length > LINE_LIMIT) {
-        config_error(loader, "the line is longer than %d bytes; go on in an indented next line",
-            LINE_LIMIT);
-    }
-    size_t n = length < (size_t)size - 2 ? length : (size_t)size - 2;
-    memcpy(out, loader->at, n);
-    out[n] = '\n';
-    out[n + 1] = 0;
-    loader->at += length + (loader->at[length] == '\n');
-    return out;
+    va_list args;
+    va_start(args, format);
+    report(loader, loader->at, format, args);
+    va_end(args);
 }
 
-static struct service_config *open_service(struct loader *loader, const char *name)
+void config_error_at(struct loader *loader, struct place at, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    report(loader, at, format, args);
+    va_end(args);
+}
+
+static void open_service(struct loader *loader, const char *name)
 {
     struct error err;
     struct config *config = loader->config;
+    size_t i = 0;
+    loader->skip = true;
     if (name_check(name, &err)) {
         config_error(loader, "%s", err.text);
-        return NULL;
+        return;
     }
-    for (size_t i = 0; i < config->service_count; i++) {
-        if (!strcmp(config->services[i]->name, name)) {
-            if (loader->touched[i] == loader->pass) {
-                config_error(loader, "[service:%s] stands twice in this file", name);
-            }
-            loader->touched[i] = loader->pass;
-            return config->services[i];
-        }
+    while (i < config->service_count && strcmp(config->services[i]->name, name) != 0) {
+        i++;
     }
-    if (config->service_count == CONFIG_SERVICES) {
+    if (i == CONFIG_SERVICES) {
         config_error(loader, "more than %d services", CONFIG_SERVICES);
-        return NULL;
+        return;
     }
-    struct service_config *service = service_config_create(name, "command");
-    if (service) {
-        loader->touched[config->service_count] = loader->pass;
-        config->services[config->service_count++] = service;
+    if (i == config->service_count) {
+        config->services[i] = service_config_create(name, "command");
+        if (!config->services[i]) {
+            loader->failed = true;
+            return;
+        }
+        config->service_count++;
     }
-    return service;
+    struct place *before = &loader->origins[i].section;
+    if (before->line && before->file == loader->at.file) {
+        config_error(loader, "[service:%s] stands twice in this file, first in line %d", name,
+            before->line);
+        return;
+    }
+    *before = loader->at;
+    loader->skip = false;
+    loader->place = i;
+    loader->service = config->services[i];
 }
 
 static void open_section(struct loader *loader, const char *section)
 {
-    snprintf(loader->section, sizeof loader->section, "%s", section);
+    loader->in_section = true;
     loader->service = NULL;
-    loader->skip = false;
-    loader->seen_count = 0;
+    loader->skip = loader->refused = false;
+    loader->key[0] = 0;
+    text_finish(&loader->seen);
     if (!strncmp(section, "service:", 8)) {
-        loader->service = open_service(loader, section + 8);
-        loader->skip = !loader->service;
-    } else if (!strncmp(section, "cluster:", 8) || !strncmp(section, "pool:", 5)) {
-        config_error(loader, "[%s]: clusters and pools are not part of this version", section);
+        open_service(loader, section + 8);
+    } else if (!strcmp(section, "defaults")) {
+        loader->skip = loader->defaults_seen;
+        if (loader->defaults_seen) {
+            config_error(loader, "[defaults] stands twice in this file");
+        }
+        loader->defaults_seen = true;
+    } else {
+        bool later = !strncmp(section, "cluster:", 8) || !strncmp(section, "pool:", 5);
         loader->skip = true;
-    } else if (strcmp(section, "defaults") != 0) {
-        config_error(
-            loader, "there is no section [%s]; use [defaults] or [service:NAME]", section);
-        loader->skip = true;
+        config_error(loader,
+            later ? "[%.60s]: clusters and pools are not part of this version"
+                  : "there is no section [%.60s]; write [defaults] or [service:NAME]",
+            section);
     }
 }
 
-static bool seen_before(struct loader *loader, const char *key)
+/* Whether a line can be a key's: a '=' or ':' before any comment behind it. */
+static bool has_separator(const char *line)
 {
-    for (size_t i = 0; i < loader->seen_count; i++) {
-        if (!strcmp(loader->seen[i], key)) {
+    for (const char *c = line; *c; c++) {
+        if (*c == '=' || *c == ':') {
             return true;
         }
-    }
-    if (loader->seen_count < SEEN_LIMIT) {
-        snprintf(loader->seen[loader->seen_count++], sizeof *loader->seen, "%s", key);
+        if (*c == ';' && c > line && isspace((unsigned char)c[-1])) {
+            return false;
+        }
     }
     return false;
 }
 
-/* libinih calls this for each key, and again for each continuation line of its value. */
+/* Judge a line before libinih does; false: it must not see it. */
+static bool admit(struct loader *loader, char *line)
+{
+    const char *text = line + strspn(line, " \t\r\v\f");
+    if (loader->at.line == 1 && !strncmp(line, "\xef\xbb\xbf", 3)) {
+        text = line + 3; /* a byte order mark: libinih passes over it as well */
+    } else if (*text && text > line && loader->key[0]) {
+        return true; /* goes on the value above */
+    }
+    if (!*text || *text == ';' || *text == '#') {
+        return true;
+    }
+    if (*text == '[') {
+        char section[LINE_LIMIT + 1];
+        size_t length = strcspn(text + 1, "]");
+        if (text[1 + length] != ']') {
+            config_error(loader, "the section's name does not end with ]");
+            loader->in_section = loader->skip = true;
+            return false;
+        }
+        snprintf(section, sizeof section, "%.*s", (int)length, text + 1);
+        open_section(loader, section);
+        return true;
+    }
+    if (!has_separator(text)) {
+        config_error(loader, "neither a [section] nor a KEY = VALUE");
+        return false;
+    }
+    return true;
+}
+
+/* Called by libinih for its next line. An empty one stands for lines it must not see. */
+static char *read_line(char *out, int size, void *stream)
+{
+    struct loader *loader = stream;
+    if (!*loader->rest || size <= LINE_LIMIT) {
+        return NULL;
+    }
+    loader->raw = loader->rest;
+    loader->raw_length = strcspn(loader->rest, "\n");
+    loader->rest += loader->raw_length + (loader->rest[loader->raw_length] == '\n');
+    loader->at.line++;
+    if (loader->raw_length > LINE_LIMIT) {
+        config_error(loader,
+            "the line has %zu bytes, %d is the most; go on in an indented line",
+            loader->raw_length, LINE_LIMIT);
+        loader->refused = true; /* nor may its further lines go on the key above */
+        out[0] = 0;
+        return out;
+    }
+    memcpy(out, loader->raw, loader->raw_length);
+    out[loader->raw_length] = 0;
+    if (!admit(loader, out)) {
+        out[0] = 0;
+    }
+    return out;
+}
+
+static bool note_seen(struct loader *loader, const char *key)
+{
+    char word[80];
+    snprintf(word, sizeof word, " %.64s ", key);
+    bool seen = strstr(text_string(&loader->seen), word) != NULL;
+    text_printf(&loader->seen, "%s", word);
+    return seen;
+}
+
+/* libinih calls this for each key, and again for each further line of its value. */
 static int on_key(void *user, const char *section, const char *key, const char *value)
 {
     struct loader *loader = user;
-    bool continued = !strcmp(section, loader->section) && !strcmp(key, loader->last_key) &&
-                     isspace((unsigned char)loader->current[0]);
-    if (strcmp(section, loader->section) != 0 || loader->line_section) {
-        open_section(loader, section);
-        loader->line_section = false;
-    }
-    snprintf(loader->last_key, sizeof loader->last_key, "%s", key);
-    if (loader->skip) {
-        return 1;
-    }
-    if (!continued && seen_before(loader, key)) {
-        config_error(loader, "the key %s stands twice in [%s]", key, section);
-        return 1;
-    }
-    if (!continued && !loader->site && config_is_locked(loader, key)) {
-        config_error(loader, "the key %s is locked by the site (%s)", key, loader->site_file);
-        return 1;
-    }
-    config_set(loader, key, value, continued);
-    return 1;
-}
-
-/* The reader libinih sees: remembers the raw line so that on_key knows continuations. */
-static char *read_and_note(char *out, int size, void *stream)
-{
-    struct loader *loader = stream;
-    char *line = read_line(out, size, stream);
-    if (line) {
-        snprintf(loader->current, sizeof loader->current, "%s", line);
-        const char *text = line + strspn(line, " \t");
-        if (*text == '[') {
-            loader->line_section = true;
+    (void)section; /* cut at 49 bytes there; open_section knows it whole */
+    bool indented = loader->raw_length && isspace((unsigned char)loader->raw[0]);
+    bool continued = indented && loader->key[0];
+    if (!continued) {
+        snprintf(loader->key, sizeof loader->key, "%s", key);
+        loader->refused = true;
+        if (loader->skip) {
+            return 1;
+        }
+        if (!loader->in_section) {
+            config_error(loader, "\"%s\" stands above the first section", key);
+        } else if (note_seen(loader, key)) {
+            config_error(loader, "the key %s stands twice in this section", key);
+        } else if (!loader->site && config_is_locked(loader, key)) {
+            config_error(loader, "the key %s is locked by the site (%s); remove it", key,
+                loader->site_file);
+        } else {
+            loader->refused = false;
         }
     }
-    return line;
+    if (!loader->skip && !loader->refused) {
+        config_set(loader, loader->key, value, continued);
+    }
+    return 1;
 }
 
 static void parse_file(struct loader *loader, const char *name, const char *text, bool site)
@@ -152,48 +218,43 @@ static void parse_file(struct loader *loader, const char *name, const char *text
     if (!text) {
         return;
     }
-    loader->file = name;
-    loader->at = text;
-    loader->line = 0;
+    loader->at = (struct place){name, 0};
+    loader->rest = text;
     loader->site = site;
-    loader->pass++;
-    loader->section[0] = loader->last_key[0] = 0;
-    loader->line_section = false;
-    int bad = ini_parse_stream(read_and_note, loader, on_key, loader);
-    if (bad > 0) {
-        loader->line = bad;
-        config_error(loader, "not a [section] and not a key = value");
+    loader->in_section = loader->defaults_seen = loader->skip = loader->refused = false;
+    loader->service = NULL;
+    loader->key[0] = 0;
+    text_finish(&loader->seen);
+    int bad = ini_parse_stream(read_line, loader, on_key, loader);
+    if (bad && !loader->error_count) {
+        loader->at.line = bad > 0 ? bad : 0;
+        config_error(loader, "libinih cannot read this");
     }
 }
 
-static void check_after(struct loader *loader)
+static int load_all(
+    struct loader *loader, const char *site_text, const char *user_name, const char *user_text)
 {
     struct config *config = loader->config;
-    for (size_t i = 0; i < config->service_count; i++) {
-        for (char **name = config->services[i]->after; name && *name; name++) {
-            const struct service_config *other = config_find(config, *name);
-            loader->line = 0;
-            if (!other) {
-                config_error(loader, "service %s is after %s, which is not defined",
-                    config->services[i]->name, *name);
-            } else if (config_after_loops(config, config->services[i])) {
-                config_error(loader, "service %s is after itself (through %s)",
-                    config->services[i]->name, *name);
-                return;
-            }
-        }
+    loader->defaults = service_config_create("defaults", "command");
+    config->services = calloc(CONFIG_SERVICES, sizeof *config->services);
+    loader->origins = calloc(CONFIG_SERVICES, sizeof *loader->origins);
+    struct service_config *lab = service_config_create("lab", "jupyter");
+    if (!loader->defaults || !config->services || !loader->origins || !lab) {
+        service_config_destroy(lab);
+        return -ENOMEM;
     }
-}
-
-static void check_services(struct loader *loader)
-{
-    for (size_t i = 0; i < loader->config->service_count; i++) {
-        const struct service_config *service = loader->config->services[i];
-        loader->line = 0;
-        if (!strcmp(service->kind, "command") && !service->command) {
-            config_error(loader, "service %s has kind command and no command", service->name);
-        }
+    config->services[config->service_count++] = lab;
+    parse_file(loader, loader->site_file, site_text, true);
+    parse_file(loader, user_name, user_text, false);
+    config_apply_defaults(loader);
+    config_check(loader);
+    if (loader->error_count > ERRORS_LIMIT) {
+        text_printf(loader->errors, "and %d more\n", loader->error_count - ERRORS_LIMIT);
     }
+    return loader->failed || loader->seen.failed || loader->locks.failed ? -ENOMEM
+           : loader->error_count                                         ? -EINVAL
+                                                                         : 0;
 }
 
 int config_parse(const struct home *home, const char *site_name, const char *site_text,
@@ -201,27 +262,17 @@ int config_parse(const struct home *home, const char *site_name, const char *sit
 {
     (void)home;
     struct config *config = calloc(1, sizeof *config);
-    struct loader *loader = calloc(1, sizeof *loader);
-    if (!config || !loader ||
-        !(config->services = calloc(CONFIG_SERVICES, sizeof *config->services))) {
-        free(loader);
-        config_destroy(config);
+    if (!config) {
         return -ENOMEM;
     }
     config->port = 38888;
     config->log_total = 512ULL << 20;
-    *loader = (struct loader){.config = config, .errors = errors, .site_file = site_name};
-    loader->defaults = service_config_create("defaults", "command");
-    config->services[config->service_count++] = service_config_create("lab", "jupyter");
-    parse_file(loader, site_name, site_text, true);
-    parse_file(loader, user_name, user_text, false);
-    config_apply_defaults(loader);
-    check_after(loader);
-    check_services(loader);
-    int code = loader->error_count ? -EINVAL : 0;
-    service_config_destroy(loader->defaults);
-    free(loader->locks);
-    free(loader);
+    struct loader loader = {.config = config, .errors = errors, .site_file = site_name};
+    int code = load_all(&loader, site_text, user_name, user_text);
+    service_config_destroy(loader.defaults);
+    text_finish(&loader.seen);
+    text_finish(&loader.locks);
+    free(loader.origins);
     if (code) {
         config_destroy(config);
         return code;
@@ -230,22 +281,57 @@ int config_parse(const struct home *home, const char *site_name, const char *sit
     return 0;
 }
 
+/* A missing file gives NULL. */
+static int read_file(const char *path, char **text, struct text *errors)
+{
+    struct error err;
+    size_t length = 0;
+    int code = file_read(path, FILE_LIMIT, text, &length, &err);
+    if (code == -ENOENT || code == -ENOTDIR) {
+        return 0;
+    }
+    if (code) {
+        text_printf(errors, "%s\n", err.text);
+    } else if (strlen(*text) != length) {
+        code = -EINVAL;
+        text_printf(errors, "%s: holds a NUL byte; it is no text file\n", path);
+    }
+    return code;
+}
+
+/* The site may put a file "disabled" beside its gears.conf; its text is the reason. */
+static int read_disabled(const char *site, char **text, struct text *errors)
+{
+    char path[PATH_MAX];
+    const char *slash = strrchr(site, '/');
+    snprintf(path, sizeof path, "%.*sdisabled", slash ? (int)(slash + 1 - site) : 0, site);
+    int code = read_file(path, text, errors);
+    if (!code && *text) {
+        (*text)[strcspn(*text, "\r\n")] = 0;
+        if (!**text) {
+            free(*text);
+            *text = strdup("Gears is switched off on this host by its administrators");
+        }
+    }
+    return code;
+}
+
 int config_load(const struct home *home, struct config **config, struct text *errors)
 {
     const char *site = getenv("GEARS_SITE_CONFIG");
-    char user[PATH_MAX], *site_text = NULL, *user_text = NULL;
-    struct error err;
+    char user[PATH_MAX], *site_text = NULL, *user_text = NULL, *disabled = NULL;
     site = site ? site : "/etc/gears/gears.conf";
     snprintf(user, sizeof user, "%s/etc/gears.conf", home->root);
-    int code = file_read(site, FILE_LIMIT, &site_text, NULL, &err);
-    if (!code || code == -ENOENT) {
-        code = file_read(user, FILE_LIMIT, &user_text, NULL, &err);
+    int code = read_file(site, &site_text, errors);
+    code = code ? code : read_disabled(site, &disabled, errors);
+    code = code ? code : read_file(user, &user_text, errors);
+    code = code ? code : config_parse(home, site, site_text, user, user_text, config, errors);
+    if (!code && disabled) {
+        free((*config)->disabled);
+        (*config)->disabled = disabled;
+        disabled = NULL;
     }
-    if (code && code != -ENOENT) {
-        text_printf(errors, "%s\n", err.text);
-    } else {
-        code = config_parse(home, site, site_text, user, user_text, config, errors);
-    }
+    free(disabled);
     free(site_text);
     free(user_text);
     return code;

@@ -27,37 +27,70 @@ static uint16_t choose_port(void)
     return ok ? ntohs(address.sin_port) : 0;
 }
 
-static void append_quoted(struct text *out, const char *value, bool quote)
+/* How the shell stands at a place of a command line. */
+enum quoting { BARE, SINGLE, DOUBLE };
+
+static enum quoting follow(enum quoting state, char c)
 {
-    if (!quote) {
-        text_append(out, value, strlen(value));
-        return;
+    if (state == BARE) {
+        return c == '\'' ? SINGLE : c == '"' ? DOUBLE : BARE;
     }
-    text_append(out, "'", 1);
-    for (; *value; value++) {
-        text_append(out, *value == '\'' ? "'\\''" : value, *value == '\'' ? 4 : 1);
-    }
-    text_append(out, "'", 1);
+    return c == (state == SINGLE ? '\'' : '"') ? BARE : state;
 }
 
-/* `template` with {socket} and {port} filled in; notes in the launch which were used. */
-static char *fill(
-    const char *template, const char *socket, uint16_t port, bool quote, struct launch *launch)
+/* `value` so that the shell reads it as it is, whatever quotes stand around it. */
+static void append_quoted(struct text *out, const char *value, enum quoting state)
+{
+    if (state == BARE) {
+        text_append(out, "'", 1);
+    }
+    for (; *value; value++) {
+        if (state != DOUBLE && *value == '\'') {
+            text_append(out, "'\\''", 4);
+        } else {
+            if (state == DOUBLE && strchr("\\$`\"", *value)) {
+                text_append(out, "\\", 1);
+            }
+            text_append(out, value, 1);
+        }
+    }
+    if (state == BARE) {
+        text_append(out, "'", 1);
+    }
+}
+
+/* What a command line's marks stand for, and which were met. */
+struct marks {
+    const char *socket;
+    uint16_t port;
+    bool socket_used, port_used;
+};
+
+/* `template` with {socket} and {port} filled in: `shell` when a shell will read the result.
+ * NULL when out of memory. */
+static char *fill(const char *template, bool shell, struct marks *marks)
 {
     struct text out = {0};
-    char digits[8];
-    snprintf(digits, sizeof digits, "%u", (unsigned)port);
+    enum quoting state = BARE;
+    text_append(&out, "", 0);
     while (*template) {
         if (!strncmp(template, "{socket}", 8)) {
-            append_quoted(&out, socket, quote);
-            launch->socket = launch->socket ? launch->socket : strdup(socket);
+            if (shell) {
+                append_quoted(&out, marks->socket, state);
+            } else {
+                text_append(&out, marks->socket, strlen(marks->socket));
+            }
+            marks->socket_used = true;
             template += 8;
         } else if (!strncmp(template, "{port}", 6)) {
-            text_append(&out, digits, strlen(digits));
-            launch->port = port;
+            text_printf(&out, "%u", (unsigned)marks->port);
+            marks->port_used = true;
             template += 6;
         } else {
-            text_append(&out, template ++, 1);
+            bool escape = *template == '\\' && state != SINGLE && template[1];
+            state = escape ? state : follow(state, *template);
+            text_append(&out, template, escape ? 2 : 1);
+            template += escape ? 2 : 1;
         }
     }
     return text_take(&out);
@@ -91,47 +124,83 @@ static int apply_ready(
     return 0;
 }
 
+static int fill_argv(const struct service_config *service, struct marks *marks,
+    struct launch *launch, struct error *err)
+{
+    struct list argv = {0};
+    bool shell = !service->argv;
+    char *const words[] = {service->command, NULL};
+    if (shell) {
+        list_add(&argv, "/bin/sh");
+        list_add(&argv, "-c");
+    }
+    for (char *const *word = shell ? words : service->argv; *word; word++) {
+        char *filled = fill(*word, shell, marks);
+        list_add(&argv, "%s%s", shell ? "exec " : "", filled ? filled : "");
+        argv.failed |= !filled;
+        free(filled);
+    }
+    if (argv.count < (shell ? 3 : 1)) {
+        list_free(&argv);
+        return error_set(err, -EINVAL, "service %s has no command", service->name);
+    }
+    if (marks->port_used && !marks->port) {
+        list_free(&argv);
+        return error_set(err, -EADDRNOTAVAIL, "there is no free loopback port for {port}");
+    }
+    launch->argv = list_take(&argv);
+    launch->socket = marks->socket_used ? strdup(marks->socket) : NULL;
+    launch->port = marks->port_used ? marks->port : 0;
+    return launch->argv && (launch->socket || !marks->socket_used)
+               ? 0
+               : error_set(err, -ENOMEM, "out of memory");
+}
+
+static int fill_environment(const struct home *home, const struct service_config *service,
+    struct launch *launch, struct error *err)
+{
+    struct list env = {0};
+    char folder[PATH_MAX], bin[PATH_MAX + 8];
+    int code = service->env ? prepare_env_dir(home, service, folder, err) : 0;
+    if (!code && service->env) {
+        snprintf(bin, sizeof bin, "%s/bin", folder);
+    }
+    code =
+        code ? code
+             : prepare_environment(service, launch->cwd, service->env ? bin : NULL, &env, err);
+    if (code) {
+        list_free(&env);
+        return code;
+    }
+    prepare_assignments(service, &env);
+    launch->env = list_take(&env);
+    launch->env_name = service->env ? strdup(service->env) : NULL;
+    return launch->env ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
 static int prepare(const struct home *home, const char *share_dir,
     const struct service_config *service, struct launch *launch, struct error *err)
 {
     (void)share_dir;
-    struct list plain = {0}, argv = {0}, env = {0};
-    char socket[PATH_MAX], env_dir[PATH_MAX], bin[PATH_MAX + 8];
-    uint16_t port = choose_port();
-    int code = home_path(home, socket, "run", "own/%s.sck", service->name);
-    code =
-        code ? error_set(err, code, "path too long") : prepare_cwd(service, &launch->cwd, err);
-    if (!code && service->env) {
-        code = prepare_env_dir(home, service, env_dir, err);
-        snprintf(bin, sizeof bin, "%s/bin", env_dir);
+    char socket_path[PATH_MAX];
+    struct marks marks = {.socket = socket_path, .port = choose_port()};
+    int code = home_path(home, socket_path, "run", "own/%s.sck", service->name);
+    code = code ? error_set(err, code, "%s: path too long", home->root)
+                : fill_argv(service, &marks, launch, err);
+    if (!code && launch->socket) {
+        code = prepare_socket(home, service->name, socket_path, err);
     }
-    if (code) {
-        return code;
+    code = code ? code : prepare_cwd(service, &launch->cwd, err);
+    code = code ? code : fill_environment(home, service, launch, err);
+    code = code ? code : apply_ready(service, launch, err);
+    if (!code && launch->socket) {
+        unlink(
+            socket_path); /* left by an incarnation that is gone; most programs fail over it */
     }
-    unlink(socket); /* left by an incarnation that is gone */
-    if (service->argv) {
-        for (char **word = service->argv; *word; word++) {
-            char *filled = fill(*word, socket, port, false, launch);
-            list_add(&plain, "%s", filled ? filled : "");
-            free(filled);
-        }
-    } else {
-        char *filled = fill(service->command, socket, port, true, launch);
-        list_add(&plain, "/bin/sh");
-        list_add(&plain, "-c");
-        list_add(&plain, "exec %s", filled ? filled : "false");
-        free(filled);
+    if (!code && (launch->socket || launch->port)) {
+        launch->url_path = strdup("/");
     }
-    prepare_argv(service, &plain, &argv);
-    prepare_environment(service, service->env ? bin : NULL, &env);
-    launch->argv = list_take(&argv);
-    launch->env = list_take(&env);
-    launch->url_path = strdup("/");
-    launch->env_name = service->env ? strdup(service->env) : NULL;
-    if (!launch->argv || !launch->env) {
-        return error_set(err, -ENOMEM, "out of memory");
-    }
-    return apply_ready(service, launch, err);
+    return code;
 }
 
 const struct kind kind_command = {"command", prepare};

@@ -23,16 +23,19 @@ static int find_paths(const struct home *home, const struct service_config *serv
     struct paths *paths, struct error *err)
 {
     char name[64];
-    snprintf(name, sizeof name, "j-%s", service->name);
+    snprintf(name, sizeof name, "jr-%s", service->name);
     int code = prepare_env_dir(home, service, paths->env, err);
     code = code ? code : home_short_dir(home, name, RUNTIME_LIMIT, paths->runtime, err);
     if (code) {
         return code;
     }
     if (home_path(home, paths->token, "state", "secret/%s.token", service->name) ||
-        home_path(home, paths->cookie, "state", "secret/%s.cookie", service->name) ||
-        home_path(home, paths->socket, "run", "own/%s.sck", service->name)) {
+        home_path(home, paths->cookie, "state", "secret/%s.cookie", service->name)) {
         return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
+    }
+    code = prepare_socket(home, service->name, paths->socket, err);
+    if (code) {
+        return code;
     }
     snprintf(paths->config, sizeof paths->config, "%s/etc/jupyter", home->root);
     code = dir_ensure_tree(paths->config, err);
@@ -40,50 +43,69 @@ static int find_paths(const struct home *home, const struct service_config *serv
     return code;
 }
 
-static void add_environment(const struct home *home, const struct service_config *service,
-    const struct paths *paths, struct list *env)
+static int fill_environment(const struct home *home, const struct service_config *service,
+    const struct paths *paths, struct launch *launch, struct error *err)
 {
+    struct list env = {0};
     char bin[PATH_MAX + 8];
     const char *user_home = getenv("HOME"), *user = getenv("USER");
     snprintf(bin, sizeof bin, "%s/bin", paths->env);
-    prepare_environment(service, bin, env);
-    list_add(env, "JUPYTER_RUNTIME_DIR=%s", paths->runtime);
-    list_add(env, "JUPYTER_CONFIG_DIR=%s", paths->config);
-    list_add(env, "JUPYTER_TOKEN_FILE=%s", paths->token);
+    int code = prepare_environment(service, launch->cwd, bin, &env, err);
+    if (code) {
+        list_free(&env);
+        return code;
+    }
     if (user_home) { /* the user's themes and layouts, whatever the server's configuration says
                       */
-        list_add(env, "JUPYTERLAB_SETTINGS_DIR=%s/.jupyter/lab/user-settings", user_home);
-        list_add(env, "JUPYTERLAB_WORKSPACES_DIR=%s/.jupyter/lab/workspaces", user_home);
+        list_set(&env, "JUPYTERLAB_SETTINGS_DIR=%s/.jupyter/lab/user-settings", user_home);
+        list_set(&env, "JUPYTERLAB_WORKSPACES_DIR=%s/.jupyter/lab/workspaces", user_home);
     }
-    list_add(env, "GEARS_COOKIE_NAME=gears-%s-%s-%s", user ? user : "user", home->host,
+    prepare_assignments(service, &env);
+    /* What the service needs to be found and private: no line of a file changes it. */
+    list_set(&env, "JUPYTER_RUNTIME_DIR=%s", paths->runtime);
+    list_set(&env, "JUPYTER_CONFIG_DIR=%s", paths->config);
+    list_set(&env, "JUPYTER_TOKEN_FILE=%s", paths->token);
+    list_set(&env, "GEARS_COOKIE_NAME=gears-%s-%s-%s", user ? user : "user", home->host,
         service->name);
-    list_add(env, "GEARS_IDLE_CULL=%lld", (long long)(service->idle_cull_ms / 1000));
+    list_set(&env, "GEARS_IDLE_CULL=%lld", (long long)(service->idle_cull_ms + 999) / 1000);
+    launch->env = list_take(&env);
+    return launch->env ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+static int fill_argv(const struct service_config *service, const char *share_dir,
+    const struct paths *paths, struct launch *launch, struct error *err)
+{
+    struct list argv = {0};
+    const char *home = getenv("HOME");
+    char *root = NULL;
+    int code = service->workspace ? prepare_folder(service->workspace, "workspace", &root, err)
+                                  : prepare_folder(home ? home : "/", "HOME", &root, err);
+    if (code) {
+        return code;
+    }
+    list_add(&argv, "%s/bin/python", paths->env);
+    list_add(&argv, "%s/python/gears/lab.py", share_dir);
+    list_add(&argv, "--no-browser");
+    list_add(&argv, "--ServerApp.sock=%s", paths->socket);
+    list_add(&argv, "--ServerApp.cookie_secret_file=%s", paths->cookie);
+    list_add(&argv, "--ServerApp.root_dir=%s", root);
+    free(root);
+    launch->argv = list_take(&argv);
+    return launch->argv ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
 static int prepare(const struct home *home, const char *share_dir,
     const struct service_config *service, struct launch *launch, struct error *err)
 {
     struct paths paths;
-    struct list plain = {0}, argv = {0}, env = {0};
-    char python[PATH_MAX + 16];
     int code = find_paths(home, service, &paths, err);
     code = code ? code : prepare_secret(paths.token, TOKEN_BYTES, &launch->token, err);
     code = code ? code : prepare_cwd(service, &launch->cwd, err);
+    code = code ? code : fill_argv(service, share_dir, &paths, launch, err);
+    code = code ? code : fill_environment(home, service, &paths, launch, err);
     if (code) {
         return code;
     }
-    snprintf(python, sizeof python, "%s/bin/python", paths.env);
-    list_add(&plain, "%s%s", python, access(python, X_OK) ? "3" : "");
-    list_add(&plain, "%s/python/gears/lab.py", share_dir);
-    list_add(&plain, "--no-browser");
-    list_add(&plain, "--ServerApp.sock=%s", paths.socket);
-    list_add(&plain, "--ServerApp.cookie_secret_file=%s", paths.cookie);
-    list_add(&plain, "--ServerApp.root_dir=%s",
-        service->workspace ? service->workspace : launch->cwd);
-    prepare_argv(service, &plain, &argv);
-    add_environment(home, service, &paths, &env);
-    launch->argv = list_take(&argv);
-    launch->env = list_take(&env);
     launch->socket = strdup(paths.socket);
     launch->ready = READY_HTTP;
     launch->http_path = strdup("/api");
@@ -92,10 +114,10 @@ static int prepare(const struct home *home, const char *share_dir,
     launch->env_name = strdup(service->env ? service->env : "default");
     if (asprintf(&launch->kernels_path, "%s/kernels.txt", paths.runtime) < 0) {
         launch->kernels_path = NULL;
-    } else {
-        unlink(launch->kernels_path); /* of an earlier incarnation */
+        return error_set(err, -ENOMEM, "out of memory");
     }
-    return launch->argv && launch->env && launch->socket && launch->http_path
+    unlink(launch->kernels_path); /* of an earlier incarnation */
+    return launch->socket && launch->http_path && launch->url_path && launch->shutdown_path
                ? 0
                : error_set(err, -ENOMEM, "out of memory");
 }

@@ -3,8 +3,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,49 +10,26 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/nonce.h"
+#include "common/unixsock.h"
+#include "daemon/core/log.h"
+#include "daemon/kinds/setup.h"
 
 extern char **environ;
 
-void list_add(struct list *list, const char *format, ...)
-{
-    char *item = NULL;
-    va_list args;
-    va_start(args, format);
-    int n = vasprintf(&item, format, args);
-    va_end(args);
-    char **items = n < 0 ? NULL : realloc(list->items, (list->count + 2) * sizeof *items);
-    if (!items) {
-        free(n < 0 ? NULL : item);
-        list->failed = true;
-        return;
-    }
-    list->items = items;
-    items[list->count++] = item;
-    items[list->count] = NULL;
-}
+enum { SECRET_LEAST = 32, SECRET_LIMIT = 256 };
 
-char **list_take(struct list *list)
-{
-    char **items = list->items;
-    if (list->failed || !items) {
-        for (size_t i = 0; i < list->count; i++) {
-            free(items[i]);
-        }
-        free(items);
-        items = NULL;
-    }
-    *list = (struct list){0};
-    return items;
-}
-
+/* gearsd lives longer than the session it was started from: nothing of that session (agent
+ * sockets, displays) may reach a service, so what passes is named here. */
 static bool is_allowed(const char *assignment)
 {
-    static const char *const names[] = {"HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE",
-        "TZ", "TMPDIR", "MODULEPATH", "MODULESHOME", "BASH_ENV", "SLURM_CONF", "http_proxy",
-        "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "GEARS_HOME",
-        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
+    static const char *const names[] = {"HOME", "GEARS_HOME", "USER", "LOGNAME", "SHELL",
+        "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "MODULEPATH", "MODULESHOME",
+        "BASH_ENV", "SLURM_CONF", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY",
+        "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE"};
     size_t length = strcspn(assignment, "=");
     if (!strncmp(assignment, "LC_", 3) || !strncmp(assignment, "LMOD_", 5)) {
         return true;
@@ -67,81 +42,118 @@ static bool is_allowed(const char *assignment)
     return false;
 }
 
-void prepare_environment(
-    const struct service_config *service, const char *bin, struct list *env)
+static const char *find_path(const struct list *env)
+{
+    for (size_t i = 0; i < env->count; i++) {
+        if (!strncmp(env->items[i], "PATH=", 5)) {
+            return env->items[i] + 5;
+        }
+    }
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+int prepare_environment(const struct service_config *service, const char *cwd, const char *bin,
+    struct list *env, struct error *err)
 {
     const char *path = getenv("PATH");
-    path = path ? path : "/usr/local/bin:/usr/bin:/bin";
     for (char **item = environ; *item; item++) {
         if (is_allowed(*item)) {
-            list_add(env, "%s", *item);
+            list_set(env, "%s", *item);
+        }
+    }
+    list_set(env, "PATH=%s", path && *path ? path : find_path(&(struct list){0}));
+    if (service->modules || service->setup) {
+        int64_t begin = clock_monotonic_ms();
+        int code = setup_run(service, cwd, SETUP_TIMEOUT_MS, env, err);
+        log_line("service %s setup code=%d ms=%lld", service->name, code,
+            (long long)(clock_monotonic_ms() - begin));
+        if (code) {
+            return code;
         }
     }
     if (bin) {
-        list_add(env, "PATH=%s:%s", bin, path);
-    } else {
-        list_add(env, "PATH=%s", path);
+        list_set(env, "PATH=%s:%s", bin, find_path(env));
     }
+    return env->failed ? error_set(err, -ENOMEM, "out of memory") : 0;
+}
+
+void prepare_assignments(const struct service_config *service, struct list *env)
+{
     for (char **item = service->environment; item && *item; item++) {
-        if (strchr(*item, '=')) {
-            list_add(env, "%s", *item);
-        }
+        list_set(env, "%s", *item);
     }
 }
 
-void prepare_argv(const struct service_config *service, struct list *plain, struct list *argv)
+int prepare_folder(const char *path, const char *key, char **out, struct error *err)
 {
-    if (service->modules || service->setup) {
-        list_add(argv, "/bin/bash");
-        list_add(argv, "-lc");
-        list_add(argv, "%s%s%s%s\n%s\nexec \"$@\"", service->modules ? "module load " : "",
-            service->modules ? service->modules : "",
-            service->modules ? " || { echo 'gears: module load failed' >&2; exit 78; }" : "",
-            "", service->setup ? service->setup : "");
-        list_add(argv, "bash");
+    struct stat st;
+    if (stat(path, &st)) {
+        int code = -errno;
+        return error_errno(err, code, "%s: make this folder or change %s", path, key);
     }
-    for (size_t i = 0; i < plain->count; i++) {
-        list_add(argv, "%s", plain->items[i]);
+    if (!S_ISDIR(st.st_mode)) {
+        return error_set(err, -ENOTDIR, "%s is no folder; change %s", path, key);
     }
-    argv->failed = argv->failed || plain->failed;
-    for (size_t i = 0; i < plain->count; i++) {
-        free(plain->items[i]);
-    }
-    free(plain->items);
-    *plain = (struct list){0};
+    *out = strdup(path);
+    return *out ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
 int prepare_cwd(const struct service_config *service, char **cwd, struct error *err)
 {
     const char *home = getenv("HOME");
-    const char *path = service->cwd         ? service->cwd
-                       : service->workspace ? service->workspace
-                       : home               ? home
-                                            : "/";
-    struct stat st;
-    if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
-        return error_set(err, -ENOTDIR, "the folder %s does not exist; make it or change %s",
-            path, service->cwd ? "cwd" : "workspace");
+    if (service->cwd) {
+        return prepare_folder(service->cwd, "cwd", cwd, err);
     }
-    *cwd = strdup(path);
-    return *cwd ? 0 : error_set(err, -ENOMEM, "out of memory");
+    return service->workspace ? prepare_folder(service->workspace, "workspace", cwd, err)
+                              : prepare_folder(home ? home : "/", "HOME", cwd, err);
+}
+
+static int make_secret(const char *path, size_t bytes, struct error *err)
+{
+    char text[2 * 64 + 1] = "";
+    nonce_hex(text, bytes <= 64 ? bytes : 64);
+    int code = file_write_atomic(path, text, strlen(text), 0600, err);
+    explicit_bzero(text, sizeof text);
+    return code;
 }
 
 int prepare_secret(const char *path, size_t bytes, char **secret, struct error *err)
 {
-    char text[129] = "";
     struct stat st;
-    if (lstat(path, &st)) {
-        nonce_hex(text, bytes <= 64 ? bytes : 64);
-        int code = file_write_atomic(path, text, strlen(text), 0600, err);
-        explicit_bzero(text, sizeof text);
-        if (code) {
-            return code;
-        }
+    char *text = NULL;
+    int code = lstat(path, &st) ? -errno : 0;
+    if (code == -ENOENT) {
+        code = make_secret(path, bytes, err);
+    } else if (code) {
+        return error_errno(err, code, "%s", path);
     } else if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077)) {
         return error_set(err, -EPERM, "%s is not a private file of yours; remove it", path);
     }
-    return secret ? file_read(path, 1024, secret, NULL, err) : 0;
+    code = code ? code : file_read(path, SECRET_LIMIT, &text, NULL, err);
+    if (code) {
+        return code;
+    }
+    text[strcspn(text, "\r\n")] = 0;
+    if (strlen(text) < SECRET_LEAST) {
+        code = error_set(err, -EINVAL, "%s is too short for a secret; remove it", path);
+    }
+    if (!code && secret) {
+        *secret = text;
+        return 0;
+    }
+    explicit_bzero(text, strlen(text));
+    free(text);
+    return code;
+}
+
+int prepare_socket(
+    const struct home *home, const char *name, char out[PATH_MAX], struct error *err)
+{
+    struct sockaddr_un address;
+    if (home_path(home, out, "run", "own/%s.sck", name)) {
+        return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
+    }
+    return unix_address(&address, out, err);
 }
 
 int prepare_env_dir(const struct home *home, const struct service_config *service,
@@ -152,6 +164,9 @@ int prepare_env_dir(const struct home *home, const struct service_config *servic
     const char *name = service->env ? service->env : "default";
     if (name[0] == '/') {
         snprintf(out, PATH_MAX, "%s", name);
+    } else if (name[0] == '.' || strchr(name, '/')) {
+        return error_set(
+            err, -EINVAL, "\"%s\" is neither an environment's name nor absolute", name);
     } else {
         uname(&uts);
         for (char *c = uts.sysname; *c; c++) {
@@ -161,10 +176,9 @@ int prepare_env_dir(const struct home *home, const struct service_config *servic
     }
     snprintf(python, sizeof python, "%s/bin/python", out);
     if (access(python, X_OK)) {
-        snprintf(python, sizeof python, "%s/bin/python3", out);
+        return error_set(err, -ENOENT, "there is no Python environment in %s; %s", out,
+            service->env ? "make it or change env (the default one: run: gearsctl init)"
+                         : "run: gearsctl init");
     }
-    return access(python, X_OK)
-               ? error_set(err, -ENOENT,
-                     "there is no Python environment in %s; run: gearsctl init", out)
-               : 0;
+    return 0;
 }

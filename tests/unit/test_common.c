@@ -114,5 +114,5 @@ int main(void)
     check_frames();
     check_hosts();
     check_processes();
-    return check_failures != 0;
+    return check_result();
 }

@@ -92,5 +92,5 @@ int main(void)
     check_deaths();
     check_policies();
     check_backoff();
-    return check_failures != 0;
+    return check_result();
 }

@@ -43,5 +43,5 @@ int main(void)
     CHECK(!check_value(interface,
         "{\"t\":{\"x\":1,\"y\":[\"a\"]},\"e\":\"one\",\"m\":{\"k\":true}}", parameter));
     idl_destroy(interface);
-    return check_failures != 0;
+    return check_result();
 }

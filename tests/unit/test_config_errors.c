@@ -1,0 +1,160 @@
+/* gears.conf: every kind of error, with the exact line it is told for. */
+#include <errno.h>
+
+#include "daemon/core/config.h"
+#include "tests/unit/check.h"
+
+static struct home home = {.root = "/gears"};
+
+/* Parse bad text and compare all of what is said. */
+static void expect(int line, const char *site, const char *user, const char *expected)
+{
+    struct config *config = NULL;
+    struct text errors = {0};
+    int code = config_parse(&home, "site", site, "user", user, &config, &errors);
+    check_integers(code, -EINVAL, __FILE__, line, "code");
+    check_strings(text_string(&errors), expected, __FILE__, line, "errors");
+    text_finish(&errors);
+    if (!code) {
+        config_destroy(config);
+    }
+}
+#define EXPECT(text, expected) expect(__LINE__, NULL, text, expected)
+
+static void test_sections(void)
+{
+    EXPECT("\n[cluster:andes]\nhost = andes\n",
+        "user:2: [cluster:andes]: clusters and pools are not part of this version\n");
+    EXPECT("[pool:p]", "user:1: [pool:p]: clusters and pools are not part of this version\n");
+    EXPECT("[sevice:lab]\nx = 1\n",
+        "user:1: there is no section [sevice:lab]; write [defaults] or [service:NAME]\n");
+    EXPECT("port = 1\n[defaults]\n", "user:1: \"port\" stands above the first section\n");
+    EXPECT("[defaults\nport = x\n", "user:1: the section's name does not end with ]\n");
+    EXPECT("[service:lab]\nenv = a\n[defaults]\n[service:lab]\nenv = b\n",
+        "user:4: [service:lab] stands twice in this file, first in line 1\n");
+    EXPECT("[defaults]\n[defaults]\nport = 2000\n",
+        "user:2: [defaults] stands twice in this file\n");
+    EXPECT("[service:La b]\n",
+        "user:1: \"La b\" is not a name; use a-z 0-9 _ . - and start with a letter or digit\n");
+    EXPECT("[service:relay]\n", "user:1: the name \"relay\" is taken by Gears itself\n");
+    EXPECT(
+        "[service:empty]\n\n", "user:1: service empty needs command = …, or kind = jupyter\n");
+}
+
+static void test_lines(void)
+{
+    char text[600];
+    EXPECT("[service:lab]\njunk\n; fine\nmore junk ; a = b\n",
+        "user:2: neither a [section] nor a KEY = VALUE\n"
+        "user:4: neither a [section] nor a KEY = VALUE\n");
+    int n = snprintf(text, sizeof text, "[service:lab]\nmodules = a\nsetup = ");
+    memset(text + n, 'x', 192);
+    snprintf(text + n + 192, sizeof text - (size_t)n - 192, "\n  lost\nenv = b\n");
+    EXPECT(
+        text, "user:3: the line has 200 bytes, 199 is the most; go on in an indented line\n");
+    EXPECT("[service:lab]\n  env = a\n  workspace = /b\n",
+        "user:3: an indented line goes on the value of env; begin workspace in column 1\n");
+    EXPECT("[service:lab]\nenabled = yes\n   no\n",
+        "user:3: enabled has a value of one line; begin keys in column 1\n");
+    EXPECT("[service:x]\ncommand = a ; b\n", "user:2: command: \" ;\" begins a comment here; "
+                                             "write the ; right behind the word before "
+                                             "it, comments in lines of their own\n");
+    EXPECT("[service:lab]\nsetup = a\n  b ; c\n",
+        "user:3: setup: \" ;\" begins a comment here; write the ; right behind the word before "
+        "it, "
+        "comments in lines of their own\n");
+}
+
+static void test_keys(void)
+{
+    EXPECT("[service:lab]\nstop_timout = 3s\n",
+        "user:2: unknown key \"stop_timout\"; did you mean stop_timeout?\n");
+    EXPECT("[service:lab]\nfoobarbaz = 3s\n", "user:2: unknown key \"foobarbaz\"\n");
+    EXPECT("[service:lab]\nport = 4000\n", "user:2: the key port belongs into [defaults]\n");
+    EXPECT(
+        "[defaults]\ncommand = x\n", "user:2: the key command belongs into a [service:NAME]\n");
+    EXPECT("[service:lab]\nenv = a\nrestart = no\nenv = b\n  c\n",
+        "user:4: the key env stands twice in this section\n");
+    EXPECT("[service:lab]\nmemory_max = 4G\n",
+        "user:2: memory_max limits a whole tree and needs a delegated cgroup, which this "
+        "version "
+        "does not use; use limit_as with care or remove it\n");
+    expect(__LINE__, "[defaults]\nlocks = idle_cull\n", "[service:lab]\n\nidle_cull = 0\n  0\n",
+        "user:3: the key idle_cull is locked by the site (site); remove it\n");
+    expect(__LINE__, "[defaults]\nlocks = idle_cul\n", NULL,
+        "site:2: locks: there is no key \"idle_cul\"; did you mean idle_cull?\n");
+    expect(__LINE__, NULL, "[defaults]\nlocks = port\ndisabled = no\n",
+        "user:2: locks belongs into the site's file only (site)\n"
+        "user:3: disabled belongs into the site's file only (site)\n");
+}
+
+static void test_values(void)
+{
+    EXPECT("[service:lab]\nstop_timeout = 3parsecs\n",
+        "user:2: stop_timeout: \"3parsecs\" is not a duration; write 90s, 15m, 24h or 7d\n");
+    EXPECT("[service:lab]\nlog_budget = big\nstop_signal = BOO\nenabled = maybe\n",
+        "user:2: log_budget: \"big\" is not a size; write 512K, 64M or 2G\n"
+        "user:3: stop_signal: \"BOO\" is not a signal; write TERM, INT or USR1\n"
+        "user:4: enabled = maybe: write yes or no\n");
+    EXPECT("[service:lab]\nrestart = never\nkind = notebook\n",
+        "user:2: restart = never: write always, on-failure or no\n"
+        "user:3: kind = notebook: write jupyter or command\n");
+    EXPECT("[service:lab]\nworkspace = work\nenv = ../x\n",
+        "user:2: workspace = work: write an absolute path or one with ~\n"
+        "user:3: env = ../x: write an environment's name, an absolute path or one with ~\n");
+    EXPECT("[service:lab]\nenvironment = A=1\n  B C=2\n  D=\"x\nlimit_nofile = lots\n",
+        "user:3: environment: \"B\" is not NAME=value; quote values with spaces\n"
+        "user:4: environment: a quote is not closed in this line\n"
+        "user:5: limit_nofile: \"lots\" is not a size; write 512K, 64M or 2G, or unlimited\n");
+    EXPECT("[defaults]\nport = 80\nlog_total = x\n",
+        "user:2: port: 80 is outside 1024 to 65000\n"
+        "user:3: log_total: \"x\" is not a size; write 512K, 64M or 2G\n");
+}
+
+static void test_whole(void)
+{
+    EXPECT("[service:lab]\nenv = a\nafter = dbb\n",
+        "user:3: service lab is after dbb, which is not defined\n");
+    EXPECT("[service:a]\ncommand = a\nafter = b\n[service:b]\ncommand = b\nafter = c lab\n"
+           "[service:c]\ncommand = c\n\nafter = a\n",
+        "user:10: a circle: a after b after c after a\n");
+    EXPECT("[service:lab]\nafter = lab\n", "user:2: a circle: lab after lab\n");
+    EXPECT("[service:lab]\nenv = a\ncommand = x\nready = started\n",
+        "user:3: service lab is of kind jupyter, which has no command; add kind = command\n"
+        "user:4: service lab is of kind jupyter, which knows itself when it is ready; remove "
+        "this\n");
+    EXPECT("[service:x]\ncommand = x\nready = socket\n",
+        "user:3: ready = socket needs {socket} or {port} in the command of x\n");
+    EXPECT("[service:x]\ncommand = x {port}\nready = soon\n",
+        "user:3: ready = soon: write socket, started, notify, log:REGEX or http:/PATH\n");
+    expect(__LINE__, "[service:x]\ncommand = x\n", "\n[service:x]\nready = socket\n",
+        "user:3: ready = socket needs {socket} or {port} in the command of x\n");
+}
+
+/* All are told, but no more than twenty. */
+static void test_many(void)
+{
+    struct text text = {0}, expected = {0};
+    text_printf(&text, "[service:lab]\n");
+    for (int i = 0; i < 25; i++) {
+        text_printf(&text, "junk\n");
+        if (i < 20) {
+            text_printf(&expected, "user:%d: neither a [section] nor a KEY = VALUE\n", i + 2);
+        }
+    }
+    text_printf(&expected, "and 5 more\n");
+    EXPECT(text_string(&text), text_string(&expected));
+    text_finish(&text);
+    text_finish(&expected);
+}
+
+int main(void)
+{
+    test_sections();
+    test_lines();
+    test_keys();
+    test_values();
+    test_whole();
+    test_many();
+    return check_result();
+}
