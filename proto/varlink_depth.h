@@ -9,4 +9,7 @@
  * and its output bounded. */
 bool varlink_text_is_sane(const char *text, size_t length, int limit);
 
+/* Drop a character that was cut at the end of `text` (valid UTF-8 otherwise). */
+void varlink_text_mend(char *text);
+
 #endif
