@@ -56,14 +56,16 @@ static int queue(
     char *text = cJSON_PrintUnformatted(message);
     cJSON_Delete(message);
     if (!text) {
-        connection->ending = true;
+        varlink_connection_end(connection);
         return -ENOMEM;
     }
     size_t length = strlen(text) + 1, waiting = connection->out.length - connection->sent;
     int code = waiting + length > VARLINK_QUEUE_LIMIT ? -ENOBUFS : 0;
     if (!code) {
         text_append(&connection->out, text, length);
-        connection->ending = connection->ending || connection->out.failed;
+        if (connection->out.failed) {
+            varlink_connection_end(connection);
+        }
     }
     free(text);
     return code;
@@ -98,7 +100,8 @@ static int finish(struct varlink_call *call, const char *error, cJSON *parameter
     } else {
         code = queue(connection, error, parameters, false);
         if (code) {
-            connection->ending = true; /* it reads nothing: a reply cut off helps nobody */
+            varlink_connection_end(
+                connection); /* it reads nothing: a reply cut off helps nobody */
         }
     }
     varlink_call_destroy(call);
@@ -146,7 +149,7 @@ int varlink_call_continue(struct varlink_call *call, cJSON *parameters)
             text_append(&connection->out, text, strlen(text) + 1);
             free(text);
         }
-        connection->ending = true;
+        varlink_connection_end(connection);
         varlink_call_destroy(call);
     }
     changed(connection);

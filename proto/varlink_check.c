@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/varlink_depth.h"
 #include "proto/varlink_idl_private.h"
 
 static bool fits(const struct idl_interface *interface, const struct type *type,
@@ -98,6 +99,7 @@ static int check(const struct idl_interface *interface, const struct type *type,
                            : misfit(interface, type, parameters, 0);
     if (name) {
         snprintf(parameter, size, "%s", name);
+        varlink_text_mend(parameter);
         return -EINVAL;
     }
     return 0;

@@ -9,7 +9,11 @@
 #include "common/clock.h"
 #include "proto/varlink_private.h"
 
-enum { READ_CHUNK = 16384, KEEP_CAPACITY = 65536 };
+enum {
+    READ_CHUNK = 16384,
+    KEEP_CAPACITY = 65536,
+    UNREAD_LIMIT = 256 * 1024 /* replies nobody reads before further calls must wait */
+};
 
 struct varlink_connection *varlink_connection_create(struct varlink_service *service, int fd)
 {
@@ -41,16 +45,32 @@ void varlink_connection_destroy(struct varlink_connection *connection)
     free(connection);
 }
 
+/* Whether the next call must wait: one is being served, or its client does not read. */
+static bool is_busy(const struct varlink_connection *connection)
+{
+    return connection->call || connection->out.length - connection->sent >= UNREAD_LIMIT;
+}
+
 short varlink_connection_events(const struct varlink_connection *connection)
 {
-    bool reads = !connection->ending && !connection->peer_done;
-    /* While a call is served, one further message may wait in memory; the rest in the kernel.
-     */
-    if (connection->call && connection->in_length) {
-        reads = false;
-    }
-    bool writes = connection->out.length > connection->sent || connection->ending;
+    bool busy = is_busy(connection);
+    /* While busy a little is read ahead, to notice that the client left; the rest waits in the
+     * kernel. */
+    bool reads = !connection->ending && !connection->peer_done &&
+                 (!busy || connection->in_length < READ_CHUNK);
+    /* Calls read earlier and an end seen earlier: the socket will not tell of them again. */
+    bool due = !busy && !connection->ending &&
+               (connection->peer_done || connection->in_length > connection->scanned);
+    bool writes = connection->out.length > connection->sent || connection->ending || due;
     return (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
+}
+
+void varlink_connection_end(struct varlink_connection *connection)
+{
+    if (!connection->ending) {
+        connection->ending = true;
+        connection->deadline = clock_monotonic_ms() + VARLINK_MESSAGE_MS;
+    }
 }
 
 int64_t varlink_connection_deadline(const struct varlink_connection *connection)
@@ -88,10 +108,10 @@ static int fill(struct varlink_connection *connection)
     return n == 0 ? 1 : errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
-/* Serve whole messages until one call stays open or bytes run out. */
+/* Serve whole messages until one call stays open, replies pile up or bytes run out. */
 static int serve(struct varlink_connection *connection)
 {
-    while (!connection->call && !connection->ending) {
+    while (!is_busy(connection) && !connection->ending) {
         char *zero = connection->in_length > connection->scanned
                          ? memchr(connection->in + connection->scanned, 0,
                                connection->in_length - connection->scanned)
@@ -109,12 +129,27 @@ static int serve(struct varlink_connection *connection)
         memmove(connection->in, connection->in + used, connection->in_length - used);
         connection->in_length -= used;
         connection->scanned = 0;
-        connection->deadline = -1;
+        if (!connection->ending) {
+            connection->deadline = -1;
+        }
         if (code) {
             return code;
         }
     }
     return 0;
+}
+
+/* A reader that never catches up must not make `out` grow; moving less than was sent is cheap.
+ */
+static void compact(struct varlink_connection *connection)
+{
+    struct text *out = &connection->out;
+    size_t waiting = out->length - connection->sent;
+    if (connection->sent >= waiting && connection->sent > KEEP_CAPACITY) {
+        memmove(out->data, out->data + connection->sent, waiting);
+        out->length = waiting;
+        connection->sent = 0;
+    }
 }
 
 static int flush(struct varlink_connection *connection)
@@ -124,7 +159,9 @@ static int flush(struct varlink_connection *connection)
         ssize_t n = send(connection->fd, out->data + connection->sent,
             out->length - connection->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0) {
-            return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+            int code = errno == EAGAIN || errno == EINTR ? 0 : -errno;
+            compact(connection);
+            return code;
         }
         connection->sent += (size_t)n;
     }
@@ -166,8 +203,8 @@ int varlink_connection_process(struct varlink_connection *connection, short reve
         code = serve(connection); /* room again for pipelined calls */
     }
     connection->processing = false;
-    bool waiting = connection->in_length && !connection->call;
-    if (!waiting) {
+    bool waiting = connection->in_length && !is_busy(connection);
+    if (!connection->ending && !waiting) {
         connection->deadline = -1;
     } else if (connection->deadline < 0) {
         connection->deadline = clock_monotonic_ms() + VARLINK_MESSAGE_MS;
@@ -177,7 +214,6 @@ int varlink_connection_process(struct varlink_connection *connection, short reve
     if (code || (connection->ending && drained)) {
         return 1;
     }
-    /* A client that hung up cannot want what a stream would still say. */
-    return connection->peer_done && drained &&
-           (!connection->call || connection->call->more || !connection->call->oneway);
+    /* A client that hung up hears no reply: only a oneway call is seen through. */
+    return connection->peer_done && drained && !(connection->call && connection->call->oneway);
 }

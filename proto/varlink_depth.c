@@ -1,6 +1,8 @@
 /* UTF-8 and nesting check of a message, in one pass. */
 #include "proto/varlink_depth.h"
 
+#include <string.h>
+
 /* Bytes of the UTF-8 sequence at `at`, 0 when malformed. */
 static size_t sequence(const unsigned char *at, size_t left)
 {
@@ -21,6 +23,17 @@ static size_t sequence(const unsigned char *at, size_t left)
     bool surrogate = at[0] == 0xed && at[1] >= 0xa0;
     bool beyond = at[0] == 0xf4 && at[1] >= 0x90;
     return overlong || surrogate || beyond ? 0 : n;
+}
+
+void varlink_text_mend(char *text)
+{
+    size_t length = strlen(text), lead = length;
+    while (lead && ((unsigned char)text[lead - 1] & 0xc0) == 0x80) {
+        lead--;
+    }
+    if (lead && !sequence((const unsigned char *)text + lead - 1, length - lead + 1)) {
+        text[lead - 1] = 0;
+    }
 }
 
 void varlink_text_repair(char *text, size_t length)

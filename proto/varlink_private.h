@@ -44,6 +44,8 @@ struct varlink_connection {
 
 /* Serve the message; may leave connection->call set. -EBADMSG: not a varlink call: end. */
 int varlink_serve(struct varlink_connection *connection, char *message, size_t length);
+/* Serve nothing more; what is queued may still be read until the deadline. */
+void varlink_connection_end(struct varlink_connection *connection);
 void varlink_call_destroy(struct varlink_call *call);
 extern const char varlink_service_description[];
 

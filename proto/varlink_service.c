@@ -64,6 +64,17 @@ static const struct varlink_method *find_method(
     return methods->name ? methods : NULL;
 }
 
+static const struct registered *find_interface(
+    const struct varlink_service *service, const char *name, size_t length)
+{
+    const struct registered *r = service->interfaces;
+    while (r && (strncmp(idl_name(r->interface), name, length) != 0 ||
+                    idl_name(r->interface)[length])) {
+        r = r->next;
+    }
+    return r;
+}
+
 int varlink_service_add(struct varlink_service *service, const char *description,
     const struct varlink_method *methods, void *context, struct error *err)
 {
@@ -71,6 +82,9 @@ int varlink_service_add(struct varlink_service *service, const char *description
     int code = idl_parse(description, &interface, err);
     if (code) {
         return code;
+    }
+    if (find_interface(service, idl_name(interface), strlen(idl_name(interface)))) {
+        code = error_set(err, -EINVAL, "interface %s is there already", idl_name(interface));
     }
     const char *name;
     for (size_t i = 0; !code && (name = idl_method(interface, i)); i++) {
@@ -91,17 +105,6 @@ int varlink_service_add(struct varlink_service *service, const char *description
     *registered = (struct registered){service->interfaces, interface, methods, context};
     service->interfaces = registered;
     return 0;
-}
-
-static const struct registered *find_interface(
-    const struct varlink_service *service, const char *name, size_t length)
-{
-    const struct registered *r = service->interfaces;
-    while (r && (strncmp(idl_name(r->interface), name, length) != 0 ||
-                    idl_name(r->interface)[length])) {
-        r = r->next;
-    }
-    return r;
 }
 
 static void refuse(
@@ -170,6 +173,7 @@ static void dispatch(struct varlink_call *call, const char *method, const cJSON 
                    !strncmp(method, "org.varlink.service", length);
         char name[256];
         snprintf(name, sizeof name, "%.*s", (int)(length < 200 ? length : 200), method);
+        varlink_text_mend(name);
         refuse(call,
             own ? "org.varlink.service.MethodNotFound"
                 : "org.varlink.service.InterfaceNotFound",

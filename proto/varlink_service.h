@@ -49,7 +49,8 @@ int varlink_connection_process(struct varlink_connection *connection, short reve
 /* `changed` is called when the wanted events changed outside of process. */
 void varlink_connection_on_change(
     struct varlink_connection *connection, void (*changed)(void *), void *context);
-/* Monotonic milliseconds by which the message begun must be complete; −1: none begun. */
+/* Monotonic milliseconds by which the message begun must be complete, or the last replies of an
+ * ending connection read: destroy it then. −1: neither. May change wherever events may. */
 int64_t varlink_connection_deadline(const struct varlink_connection *connection);
 /* Ends calls under way through their on_close. */
 void varlink_connection_destroy(struct varlink_connection *connection);
