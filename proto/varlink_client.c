@@ -22,23 +22,19 @@ struct varlink_client {
     size_t used; /* bytes of `in` that earlier replies took */
 };
 
+/* Looks at least once, however late it is. -EINTR: a signal came; the caller's business. */
 static int wait_for(int fd, short events, int64_t deadline)
 {
     for (;;) {
         int64_t left = deadline < 0 ? -1 : deadline - clock_monotonic_ms();
-        if (deadline >= 0 && left <= 0) {
-            return -ETIMEDOUT;
-        }
+        left = deadline >= 0 && left < 0 ? 0 : left;
         struct pollfd item = {.fd = fd, .events = events};
         int n = poll(&item, 1, (int)(left > INT32_MAX ? INT32_MAX : left));
-        if (n > 0) {
-            return 0;
+        if (n) {
+            return n > 0 ? 0 : -errno;
         }
-        if (n < 0 && errno != EINTR) {
-            return -errno;
-        }
-        if (n < 0) {
-            return -EINTR;
+        if (clock_monotonic_ms() >= deadline) {
+            return -ETIMEDOUT;
         }
     }
 }
@@ -53,14 +49,15 @@ struct varlink_client *varlink_client_open(
            clock_monotonic_ms() < deadline) {
         poll(NULL, 0, CONNECT_RETRY_MS);
     }
+    struct varlink_client *client = fd < 0 ? NULL : calloc(1, sizeof *client);
+    if (fd >= 0 && !client) {
+        close(fd);
+        fd = error_set(err, -ENOMEM, "out of memory");
+    }
     if (code) {
         *code = fd < 0 ? fd : 0;
     }
-    struct varlink_client *client = fd < 0 ? NULL : calloc(1, sizeof *client);
     if (!client) {
-        if (fd >= 0) {
-            close(fd);
-        }
         return NULL;
     }
     client->fd = fd;
@@ -117,19 +114,20 @@ static int parse_reply(
     char *text, size_t length, cJSON **reply, char **error_name, bool *continues)
 {
     cJSON *json = varlink_text_is_sane(text, length, VARLINK_DEPTH_LIMIT)
-                      ? cJSON_ParseWithLength(text, length)
+                      ? cJSON_ParseWithLengthOpts(text, length + 1, NULL, true)
                       : NULL;
-    if (!cJSON_IsObject(json)) {
+    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(json, "parameters");
+    if (!cJSON_IsObject(json) ||
+        (parameters && !cJSON_IsObject(parameters) && !cJSON_IsNull(parameters))) {
         cJSON_Delete(json);
         return -EBADMSG;
     }
     const char *error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
     *error_name = error ? strdup(error) : NULL;
     *continues = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "continues"));
-    *reply = cJSON_DetachItemFromObjectCaseSensitive(json, "parameters");
-    if (!*reply) {
-        *reply = cJSON_CreateObject();
-    }
+    *reply = cJSON_IsObject(parameters)
+                 ? cJSON_DetachItemFromObjectCaseSensitive(json, "parameters")
+                 : cJSON_CreateObject();
     cJSON_Delete(json);
     return 0;
 }
@@ -170,6 +168,9 @@ int varlink_client_receive(struct varlink_client *client, int64_t timeout_ms, cJ
         }
         if (n > 0) {
             text_append(in, buffer, (size_t)n);
+            if (in->failed) {
+                return error_set(err, -ENOMEM, "out of memory");
+            }
         } else if (errno != EAGAIN && errno != EINTR) {
             return error_errno(err, -errno, "reading from gearsd");
         }
