@@ -13,6 +13,8 @@
 #include "common/clock.h"
 #include "daemon/core/log.h"
 
+enum { ADOPT_MS = 250 };
+
 struct service *manager_find(struct manager *manager, const char *name)
 {
     for (struct service *s = manager->services; s; s = s->next) {
@@ -271,6 +273,41 @@ static void start_enabled(struct manager *manager)
     }
 }
 
+static void on_limit(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    *(bool *)argument = true;
+}
+
+static bool is_unanswered(const struct manager *manager)
+{
+    for (const struct service *s = manager->services; s; s = s->next) {
+        if (s->keeper && !s->pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nobody is served before the keepers found have said how their services are; a stopped one is
+ * waited for ADOPT_MS at most. */
+static void await_keepers(struct manager *manager)
+{
+    bool over = false;
+    struct timeval limit = {0, ADOPT_MS * 1000};
+    struct event *timer = evtimer_new(manager->base, on_limit, &over);
+    if (!timer || event_add(timer, &limit)) {
+        over = true;
+    }
+    while (!over && is_unanswered(manager)) {
+        event_base_loop(manager->base, EVLOOP_ONCE);
+    }
+    if (timer) {
+        event_free(timer);
+    }
+}
+
 int manager_init(struct manager *manager, struct event_base *base, const struct home *home,
     struct config *config, struct error *err)
 {
@@ -296,6 +333,7 @@ int manager_init(struct manager *manager, struct event_base *base, const struct 
     }
     store_load_all(manager);
     adopt_all(manager);
+    await_keepers(manager);
     manager->relay = relay_client_create(manager);
     start_enabled(manager);
     return manager->relay ? 0 : error_set(err, -ENOMEM, "out of memory");
