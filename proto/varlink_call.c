@@ -29,7 +29,6 @@ void varlink_call_destroy(struct varlink_call *call)
     if (call->connection && call->connection->call == call) {
         call->connection->call = NULL;
     }
-    cJSON_Delete(call->message);
     free(call);
 }
 

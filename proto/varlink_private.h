@@ -23,7 +23,6 @@ struct varlink_call {
     const struct registered *registered; /* NULL for org.varlink.service */
     const struct varlink_method *method;
     bool more, oneway;
-    cJSON *message;
     void (*closed)(struct varlink_call *, void *);
     void *closed_context;
 };

@@ -213,10 +213,10 @@ int varlink_serve(struct varlink_connection *connection, char *message, size_t l
         return -EBADMSG;
     }
     *call = (struct varlink_call){.connection = connection,
-        .message = json,
         .more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "more")),
         .oneway = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "oneway"))};
     connection->call = call;
     dispatch(call, method, cJSON_IsObject(parameters) ? parameters : NULL);
+    cJSON_Delete(json); /* not sooner: the call may be over, its method still reads */
     return 0;
 }

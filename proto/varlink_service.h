@@ -25,8 +25,8 @@ struct varlink_call;
 struct varlink_service;
 struct varlink_connection;
 
-/* Tables end with {0}. `parameters` (an object, perhaps NULL) belongs to the call and is valid
- * while the method runs; it has been checked against the description. */
+/* Tables end with {0}. `parameters` (an object, perhaps NULL) is valid until the method
+ * returns, also after its reply; it has been checked against the description. */
 struct varlink_method {
     const char *name;
     void (*call)(struct varlink_call *call, const cJSON *parameters, void *context);

@@ -28,6 +28,9 @@ static void echo(struct varlink_call *call, const cJSON *parameters, void *conte
 {
     (void)context;
     varlink_call_reply(call, cJSON_Duplicate(parameters, true));
+    if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(parameters, "t"))) {
+        abort(); /* parameters outlive the reply */
+    }
 }
 
 static void shapes(struct varlink_call *call, const cJSON *parameters, void *context)
