@@ -44,7 +44,7 @@ def address() -> Iterator[str]:
         yield f"unix:{path}"
         with varlink.Client(f"unix:{path}") as client, client.open(NAME) as con:
             pid = os.pidfd_open(con.Hello()["pid"])
-        gearsctl("daemon", "stop")
+        gearsctl("daemon", "stop", "--services", "--yes")
         assert select.select([pid], [], [], 30)[0], "gearsd does not end"
         os.close(pid)
 
