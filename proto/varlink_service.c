@@ -212,9 +212,10 @@ int varlink_serve(struct varlink_connection *connection, char *message, size_t l
         cJSON_Delete(json);
         return -EBADMSG;
     }
-    *call = (struct varlink_call){.connection = connection,
-        .more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "more")),
-        .oneway = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "oneway"))};
+    bool oneway = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "oneway"));
+    bool more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "more"));
+    *call = (struct varlink_call){
+        .connection = connection, .more = more && !oneway, .oneway = oneway};
     connection->call = call;
     dispatch(call, method, cJSON_IsObject(parameters) ? parameters : NULL);
     cJSON_Delete(json); /* not sooner: the call may be over, its method still reads */

@@ -85,6 +85,16 @@ static void streams(void)
     peer_finish(&peer);
 }
 
+/* Nobody hears a stream of a oneway call: it is no stream, or it would never end. */
+static void a_oneway_call_is_no_stream(void)
+{
+    struct peer peer = {0};
+    peer_start(&peer);
+    peer_say(&peer, "{\"method\":\"org.gears.test.Stream\",\"more\":true,\"oneway\":true}");
+    CHECK(varlink_call_oneway(peer.held[0]) && !varlink_call_more(peer.held[0]));
+    peer_finish(&peer);
+}
+
 /* In each way a client can leave, the owner of a held call hears of it once. */
 static void tells_when_the_client_leaves(void)
 {
@@ -207,6 +217,7 @@ int main(void)
     replies_late_and_in_order();
     goes_on_after_a_late_oneway();
     streams();
+    a_oneway_call_is_no_stream();
     tells_when_the_client_leaves();
     destroying_tells_too();
     ends_a_slow_reader();
