@@ -6,7 +6,7 @@ import os
 import signal
 
 from conftest import Gears
-from lab_client import wait_until
+from processes import wait_until
 
 
 def test_a_kernel_outlives_the_daemon(gears: Gears) -> None:

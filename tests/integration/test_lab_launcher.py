@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from lab_client import LabClient, wait_until
+from lab_client import LabClient
+from processes import wait_until
 
 LAUNCHER = Path(__file__).parents[2] / "contrib/python/gears/lab.py"
 TOKEN = "t0ken-of-the-test"

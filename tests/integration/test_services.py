@@ -14,15 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Gears
-from lab_client import wait_until
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+from processes import alive, wait_until
 
 
 def test_a_hundred_clients_start_exactly_one_daemon(gears: Gears) -> None:

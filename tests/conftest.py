@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_client import LabClient, wait_until
+from lab_client import LabClient
+from processes import wait_until
 
-SOURCE = Path(__file__).parents[2]
+SOURCE = Path(__file__).parents[1]
 
 
 class Gears:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import websocket
+from processes import wait_until as wait_until
 
 
 class UnixHTTPConnection(http.client.HTTPConnection):
@@ -106,14 +105,3 @@ class LabClient:
             return text
         finally:
             channels.close()
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
-    """Wait for something another process does; its value when it is true."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {timeout} s")
