@@ -6,11 +6,11 @@
 
 struct control;
 
-/* What main does for the protocol: reload, exec another gearsd, end. */
+/* What main does for the protocol: reload, exec another gearsd, end. `done` is called once,
+ * later or now; an upgrade is then checked and follows the reply. */
 struct control_calls {
-    int (*reload)(void *context, struct error *err);
-    int (*upgrade)(
-        void *context, const char *path, struct error *err); /* checked; acts later */
+    void (*reload)(void *context, manager_done *done, void *done_context);
+    void (*upgrade)(void *context, const char *path, manager_done *done, void *done_context);
     void (*shutdown)(void *context, bool services);
     void *context;
 };

@@ -33,7 +33,25 @@ struct control {
 cJSON *view_service(struct manager *manager, struct service *service, bool usage);
 cJSON *view_event(struct manager *manager, const struct manager_event *event);
 
-/* Errors of the interface; each ends the call. */
+/* A call that waits for an act: create it (or reply and NULL), set what it answers, and give it
+ * with pending_done to the act; pending_drop when the act was not begun. */
+struct pending {
+    struct control *control;
+    struct varlink_call *call; /* NULL: the client left */
+    char name[33];             /* of the service; "" for gearsd's own acts */
+    bool wait, plain;          /* wait for `goal`; an empty reply */
+    enum service_state goal;
+    int64_t timeout_ms;
+    int port; /* reply with it; 0: none */
+};
+struct pending *pending_create(struct control *control, struct varlink_call *call,
+    const char *name, const cJSON *parameters);
+void pending_done(void *pending, int code, const struct error *err);
+void pending_drop(struct pending *pending);
+
+/* Replies that several methods share; each ends the call. */
+void reply_service(struct control *control, struct varlink_call *call, struct service *service);
+void reply_refused(struct varlink_call *call, const char *message);
 void reply_no_such(struct control *control, struct varlink_call *call, const char *name);
 void reply_failed(struct varlink_call *call, const char *name, const char *message);
 /* Find the service that the parameters name, or reply. */
@@ -51,9 +69,28 @@ void wait_for_state(struct control *control, struct varlink_call *call, struct s
 /* Whether 127.0.0.1:`port` can be bound now. */
 bool forward_port_probe(int port);
 
+/* The methods of org.gears.Manager, in methods_*.c, logs.c and streams.c. */
+void method_hello(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_status(struct varlink_call *call, const cJSON *parameters, void *context);
-void method_events(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_start(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_stop(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_restart(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_enable(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_disable(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_signal(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_reset_failed(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_run(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_remove(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_wait(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_logs(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_events(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_url(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_forward(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_config_check(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_config_show(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_reload(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_upgrade(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_shutdown(struct varlink_call *call, const cJSON *parameters, void *context);
 extern const struct varlink_method control_methods[];
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "build_id.h"
 #include "daemon/control/control.h"
+#include "daemon/core/config_job.h"
 #include "daemon/core/log.h"
 #include "daemon/main/startup.h"
 
@@ -25,31 +26,70 @@ struct daemon {
     int listener;
     char upgrade_to[PATH_MAX];
     struct event *later;
-    bool ending;
+    bool ending; /* asked to: no upgrade any more */
 };
 
-static int reload(void *context, struct error *err)
+/* Who waits for a reload or an upgrade; kept while a worker reads files. */
+struct request {
+    struct daemon *daemon;
+    char path[PATH_MAX]; /* of the new gearsd */
+    manager_done *done;  /* NULL: nobody */
+    void *context;
+};
+
+static void finish_request(struct request *request, int code, const struct error *err)
+{
+    if (request->done) {
+        request->done(request->context, code, err);
+    }
+    free(request);
+}
+
+static void on_config(void *context, struct config *config, const char *errors)
+{
+    struct request *request = context;
+    struct manager *manager = request->daemon->manager;
+    struct error err = {0};
+    int code = 0;
+    if (config) {
+        manager_reconfigure(manager, config);
+    } else {
+        code = error_set(&err, -EINVAL, "the old configuration stays: %.*s",
+            (int)strcspn(errors, "\n"), errors);
+        manager_note(manager, NULL, "reload-failed", "%s", err.text);
+    }
+    finish_request(request, code, &err);
+}
+
+static struct request *make_request(
+    struct daemon *daemon, manager_done *done, void *done_context)
+{
+    struct request *request = calloc(1, sizeof *request);
+    if (request) {
+        *request = (struct request){.daemon = daemon, .done = done, .context = done_context};
+    } else if (done) {
+        struct error err = {"gearsd is out of memory"};
+        done(done_context, -ENOMEM, &err);
+    }
+    return request;
+}
+
+static void reload(void *context, manager_done *done, void *done_context)
 {
     struct daemon *daemon = context;
-    struct config *config = NULL;
-    struct text errors = {0};
-    int code = config_load(&daemon->manager->home, &config, &errors);
-    if (code) {
-        char words[400];
-        snprintf(words, sizeof words, "%s", text_string(&errors));
-        words[strcspn(words, "\n")] = 0;
-        error_set(err, code, "the old configuration stays: %s", words);
-        manager_note(daemon->manager, NULL, "reload-failed", "%s", err->text);
-    } else {
-        manager_reconfigure(daemon->manager, config);
+    struct manager *manager = daemon->manager;
+    struct error err;
+    struct request *request = make_request(daemon, done, done_context);
+    if (request && config_load_start(manager->work, &manager->home, on_config, request)) {
+        error_set(&err, -EAGAIN, "the files cannot be read now (the home hangs?); try again");
+        finish_request(request, -EAGAIN, &err);
     }
-    text_finish(&errors);
-    return code;
 }
 
 /* Ask the other gearsd to check itself: it must run here and read the configuration. */
-static int self_check(const char *path, struct error *err)
+static int run_self_check(void *context, struct error *err)
 {
+    const char *path = ((struct request *)context)->path;
     pid_t pid = fork();
     if (pid == 0) {
         execl(path, path, "--self-check", (char *)NULL);
@@ -127,28 +167,44 @@ static void on_service_change(void *context, struct service *service)
     }
 }
 
-static int upgrade(void *context, const char *path, struct error *err)
+static void on_self_checked(void *context, int code, const struct error *err)
 {
-    struct daemon *daemon = context;
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = 0;
-    path = path ? path : self;
-    if (path[0] != '/' || strlen(path) >= sizeof daemon->upgrade_to) {
-        return error_set(err, -EINVAL, "the path of the new gearsd must be absolute");
-    }
-    int code = self_check(path, err);
-    if (!code) {
-        snprintf(daemon->upgrade_to, sizeof daemon->upgrade_to, "%s", path);
+    struct request *request = context;
+    struct daemon *daemon = request->daemon;
+    if (!code && !daemon->ending) {
+        snprintf(daemon->upgrade_to, sizeof daemon->upgrade_to, "%s", request->path);
         schedule(daemon);
     }
-    return code;
+    finish_request(request, code, err);
+}
+
+static void upgrade(void *context, const char *path, manager_done *done, void *done_context)
+{
+    struct daemon *daemon = context;
+    struct error err;
+    struct request *request = make_request(daemon, done, done_context);
+    if (!request) {
+        return;
+    }
+    ssize_t n = path ? snprintf(request->path, sizeof request->path, "%s", path)
+                     : readlink("/proc/self/exe", request->path, sizeof request->path - 1);
+    int code =
+        n <= 0 || n >= (ssize_t)sizeof request->path || request->path[0] != '/'
+            ? error_set(&err, -EINVAL, "the path of the new gearsd must be absolute")
+            : worker_submit(daemon->manager->work, run_self_check, on_self_checked, request);
+    if (code) {
+        if (code == -EAGAIN) {
+            error_set(&err, code, "the new gearsd cannot be checked now (the home hangs?)");
+        }
+        finish_request(request, code, &err);
+    }
 }
 
 static void shutdown_daemon(void *context, bool services)
 {
     struct daemon *daemon = context;
     log_audit("shutdown services=%d", services);
+    daemon->ending = true;
     daemon->manager->ending = services;
     daemon->upgrade_to[0] = 0; /* an end asked for after an upgrade wins */
     for (struct service *s = daemon->manager->services; services && s; s = s->next) {
@@ -163,9 +219,8 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
 {
     (void)what;
     struct daemon *daemon = argument;
-    struct error err;
     if (number == SIGHUP) {
-        reload(daemon, &err);
+        reload(daemon, NULL, NULL);
     } else {
         log_audit("signal %s: gearsd ends, services go on", signal_name((int)number));
         end(daemon);

@@ -15,7 +15,7 @@ struct act {
     char name[33];
     enum service_event event;
     bool has_event;
-    bool wanted_before;
+    bool wanted_before, failed_before;
     manager_done *done;
     void *context;
 };
@@ -35,6 +35,7 @@ static void on_durable(void *context, int code, const struct error *err)
         service_apply(service, act->event);
     } else if (service && act->has_event) {
         service->machine.wanted = act->wanted_before; /* refused: nothing changes */
+        service->failed = act->failed_before;
     }
     answer(act->done, act->context, code, err);
     free(act);
@@ -54,11 +55,13 @@ static void submit(struct service *service, bool has_event, enum service_event e
         .event = event,
         .has_event = has_event,
         .wanted_before = service->machine.wanted,
+        .failed_before = service->failed,
         .done = done,
         .context = context};
     snprintf(act->name, sizeof act->name, "%s", service->config->name);
     if (has_event) {
-        service->machine.wanted = event != EVENT_STOP;
+        service->machine.wanted = event == EVENT_START || event == EVENT_RESTART;
+        service->failed = false;
     }
     store_submit(service, on_durable, act);
 }
@@ -224,9 +227,13 @@ int manager_signal(struct service *service, int signal, struct error *err)
     return code ? error_errno(err, code, "the keeper of %s", service->config->name) : 0;
 }
 
-void manager_reset_failed(struct service *service)
+void manager_reset_failed(struct service *service, manager_done *done, void *context)
 {
-    service_apply(service, EVENT_RESET_FAILED);
+    if (service->machine.state == SERVICE_FAILED) {
+        submit(service, true, EVENT_RESET_FAILED, done, context);
+    } else {
+        answer(done, context, 0, NULL);
+    }
 }
 
 void manager_reconfigure(struct manager *manager, struct config *config)

@@ -12,7 +12,6 @@
 
 #include "common/clock.h"
 #include "common/proc.h"
-#include "common/record.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "daemon/service/manager.h"
@@ -24,33 +23,6 @@ struct burial {
     char name[33], nonce[NONCE_TEXT_SIZE];
     struct service_exit exit;
 };
-
-static void read_exit_record(struct burial *burial)
-{
-    char path[PATH_MAX];
-    struct record *record = NULL;
-    struct service_exit *end = &burial->exit;
-    *end = (struct service_exit){.how = EXIT_UNKNOWN};
-    if (home_path(&burial->manager->home, path, "state", "exit/%s.rec", burial->name) ||
-        record_load(path, &record, NULL)) {
-        return;
-    }
-    const char *nonce = record_find(record, "nonce", 0);
-    const char *number = record_find(record, "exit.signal", 0);
-    const char *lost = record_find(record, "lost", 0);
-    if (string_equal(nonce, burial->nonce)) {
-        end->at_us = record_integer(record, "exit.at", 0);
-        int64_t code = record_integer(record, "exit.code", -1);
-        if (code >= 0) {
-            end->how = EXIT_CODE;
-            end->value = (int)code;
-        } else if (number && !signal_parse(number, &end->value, NULL)) {
-            end->how = EXIT_SIGNAL;
-        }
-        snprintf(end->lost, sizeof end->lost, "%s", lost ? lost : "");
-    }
-    record_destroy(record);
-}
 
 /* KILL everything that carries the dead keeper's nonce, until nothing does or the bound is met.
  */
@@ -78,7 +50,7 @@ static int run_bury(void *context, struct error *err)
     }
     char note[256];
     memcpy(note, burial->exit.note, sizeof note);
-    read_exit_record(burial);
+    exit_load(&burial->manager->home, burial->name, burial->nonce, &burial->exit);
     memcpy(burial->exit.note, note, sizeof note);
     return 0;
 }
@@ -150,6 +122,22 @@ static void adopt_keeper(struct manager *manager, const char *name, const char *
     instance_attach(service, fd);
 }
 
+/* An incarnation is recorded and no keeper answers: it ended while nobody looked, or its keeper
+ * was killed and has left a tree. */
+static void adopt_dead(struct service *service)
+{
+    struct service_exit end;
+    bool gone = exit_load(&service->manager->home, service->config->name, service->nonce, &end);
+    if (service->failed || (!service->machine.wanted && gone)) {
+        service->exit = end;
+        service->machine.state = service->failed ? SERVICE_FAILED : SERVICE_STOPPED;
+        return;
+    }
+    service->machine.state = service->machine.wanted ? SERVICE_STARTING : SERVICE_STOPPING;
+    service->machine.started_ms = clock_monotonic_ms();
+    instance_bury(service);
+}
+
 void adopt_all(struct manager *manager)
 {
     char folder[PATH_MAX], path[PATH_MAX + 260], name[256];
@@ -169,12 +157,9 @@ void adopt_all(struct manager *manager)
     if (dir) {
         closedir(dir);
     }
-    /* Recorded as running, no keeper answers: it died while nobody looked. */
     for (struct service *service = manager->services; service; service = service->next) {
-        if (!service->keeper && service->machine.wanted && service->nonce[0]) {
-            service->machine.state = SERVICE_STARTING;
-            service->machine.started_ms = clock_monotonic_ms();
-            instance_bury(service);
+        if (!service->keeper && service->nonce[0]) {
+            adopt_dead(service);
         }
     }
 }

@@ -132,6 +132,7 @@ unsigned machine_step(struct machine *machine, enum service_event event, int64_t
     case EVENT_RESET_FAILED:
         if (machine->state == SERVICE_FAILED) {
             machine->state = SERVICE_STOPPED;
+            machine->wanted = false;
             machine->deaths = 0;
         }
         return 0;

@@ -215,6 +215,10 @@ void service_apply(struct service *service, enum service_event event)
             service_state_name(before), service_state_name(after),
             service->cause[0] ? ": " : "", service->cause);
     }
+    if (service->failed != (after == SERVICE_FAILED)) {
+        service->failed = after == SERVICE_FAILED;
+        store_submit(service, NULL, NULL);
+    }
     carry_out(service, actions);
     relay_client_put(manager->relay, service);
     if (after == SERVICE_READY && before != SERVICE_READY) {

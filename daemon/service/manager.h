@@ -78,7 +78,8 @@ struct service *manager_run(struct manager *manager, struct service_config *conf
     manager_done *done, void *context, struct error *err);
 int manager_remove(struct manager *manager, struct service *service, struct error *err);
 int manager_signal(struct service *service, int signal, struct error *err);
-void manager_reset_failed(struct service *service);
+/* Nothing to do for a service that has not failed. */
+void manager_reset_failed(struct service *service, manager_done *done, void *context);
 /* Take a new configuration; running services keep theirs until their next start. */
 void manager_reconfigure(struct manager *manager, struct config *config);
 
@@ -94,6 +95,11 @@ void manager_drop(struct manager *manager, struct service *service);
 void store_submit(struct service *service, manager_done *done, void *context);
 void store_load_all(struct manager *manager);
 void adopt_all(struct manager *manager);
+/* What the keeper of the incarnation `nonce` wrote when it ended; EXIT_UNKNOWN when nothing is
+ * there or it tells of another incarnation. True when the record says that the whole tree is
+ * gone. Blocking. */
+bool exit_load(
+    const struct home *home, const char *name, const char *nonce, struct service_exit *end);
 void instance_launch(struct service *service);
 void instance_kill(struct service *service);
 void instance_attach(struct service *service, int fd);

@@ -43,6 +43,8 @@ struct service {
     int enabled;                   /* −1: as configured; else by enable/disable */
     uint16_t forward_port;         /* wanted loopback port; 0: none */
     struct machine machine;
+    bool
+        failed; /* as recorded: sticky until start, stop or reset-failed, also for successors */
     int64_t since_us;
     char cause[200]; /* why failed or backoff, in words; "" */
 

@@ -55,6 +55,10 @@ static struct record *make_record(const struct service *service)
     record_add(record, "service", service->config->name);
     record_add(record, "boot_id", service->manager->home.boot_id);
     record_add_integer(record, "wanted", service->machine.wanted);
+    record_add_integer(record, "failed", service->failed);
+    if (service->failed) {
+        record_add(record, "cause", service->cause);
+    }
     record_add_integer(record, "enabled", service->enabled);
     record_add_integer(record, "forward_port", service->forward_port);
     record_add_integer(record, "restarts", service->machine.restarts);
@@ -162,6 +166,22 @@ static struct service_config *adhoc_config(const struct record *record, const ch
     return config;
 }
 
+/* The record is of an earlier boot: nothing of it runs. What had ended before keeps its end. */
+static void forget_boot(struct service *service)
+{
+    bool lost = !exit_load(&service->manager->home, service->config->name, service->nonce,
+                    &service->exit) &&
+                service->machine.wanted && !service->failed;
+    if (lost) {
+        snprintf(service->exit.note, sizeof service->exit.note,
+            "the host rebooted; what ran was lost");
+    } else if (service->exit.how == EXIT_UNKNOWN) {
+        service->exit.how = EXIT_NONE;
+    }
+    service->machine.wanted = service->failed = false;
+    service->cause[0] = service->nonce[0] = 0;
+}
+
 static void load_one(struct manager *manager, const char *name, const struct record *record)
 {
     struct service *service = manager_find(manager, name);
@@ -177,10 +197,15 @@ static void load_one(struct manager *manager, const char *name, const struct rec
     }
     const char *nonce = record_find(record, "nonce", 0);
     const char *boot = record_find(record, "boot_id", 0);
+    const char *cause = record_find(record, "cause", 0);
     const char *workspace = record_find(record, "workspace", 0);
     snprintf(service->nonce, sizeof service->nonce, "%s", nonce ? nonce : "");
     service->machine.wanted = record_integer(record, "wanted", 0) != 0;
     service->machine.restarts = (int)record_integer(record, "restarts", 0);
+    service->failed = record_integer(record, "failed", 0) != 0;
+    if (cause) {
+        snprintf(service->cause, sizeof service->cause, "%s", cause);
+    }
     service->enabled = (int)record_integer(record, "enabled", -1);
     service->forward_port = (uint16_t)record_integer(record, "forward_port", 0);
     if (workspace && !service->config->workspace) {
@@ -188,11 +213,7 @@ static void load_one(struct manager *manager, const char *name, const struct rec
     }
     load_launch(service, record);
     if (!string_equal(boot, manager->home.boot_id)) {
-        snprintf(service->exit.note, sizeof service->exit.note,
-            "the host rebooted; what ran was lost");
-        service->exit.how = service->machine.wanted ? EXIT_UNKNOWN : EXIT_NONE;
-        service->machine.wanted = false;
-        service->nonce[0] = 0;
+        forget_boot(service);
     }
 }
 
