@@ -1,0 +1,30 @@
+"""Measures Gears beside its peers; run.sh calls it with the folder of the programs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from pathlib import Path
+
+import relay
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("programs", type=Path, help="the folder of gearsctl and bench_load")
+    parser.add_argument("--venv", type=Path, help="a Python environment with JupyterLab")
+    parser.add_argument("--quick", action="store_true", help="about a minute, rougher")
+    options = parser.parse_args()
+    start = time.monotonic()
+    print(
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, Linux {platform.release()}, "
+        f"{os.cpu_count()} cores; medians, and ratios within one run"
+    )
+    relay.run(options.programs, options.quick)
+    print(f"\n{time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+/* What starting any program costs: the limit of every command. */
+int main(void)
+{
+    return 0;
+}

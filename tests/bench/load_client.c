@@ -1,0 +1,133 @@
+/* The client's measurements. Each prints one JSON object on stdout. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/bench/load.h"
+
+static char block[BULK_BLOCK];
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void ask(int fd, enum load_mode mode, uint64_t amount)
+{
+    struct load_request request = {.amount = amount, .mode = (char)mode};
+    load_write(fd, &request, sizeof request);
+}
+
+static void must_read(int fd, void *bytes, size_t length)
+{
+    if (!load_read(fd, bytes, length)) {
+        load_die("the server closed too early");
+    }
+}
+
+/* The connection is warmed by one small exchange, so only the transfer is timed. */
+static void run_bulk(const char *address, enum load_mode mode, uint64_t bytes)
+{
+    char reply[SMALL_MESSAGE];
+    int fd = load_connect(address);
+    ask(fd, LOAD_IDLE, 0);
+    must_read(fd, reply, sizeof reply);
+    int64_t start = now_ns();
+    ask(fd, mode, bytes);
+    for (uint64_t left = bytes; left;) {
+        size_t n = left < sizeof block ? (size_t)left : sizeof block;
+        if (mode == LOAD_UP) {
+            load_write(fd, block, n);
+        } else {
+            ssize_t got = recv(fd, block, n, 0);
+            if (got <= 0) {
+                load_die("download: %s", got ? strerror(errno) : "ended too early");
+            }
+            n = (size_t)got;
+        }
+        left -= n;
+    }
+    if (mode == LOAD_UP) {
+        must_read(fd, reply, 1);
+    }
+    int64_t took = now_ns() - start;
+    close(fd);
+    printf("{\"seconds\": %.9f}\n", (double)took / 1e9);
+}
+
+static int compare(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void run_echo(const char *address, uint64_t messages)
+{
+    char message[SMALL_MESSAGE] = {0};
+    int64_t *took = calloc(messages, sizeof *took);
+    int fd = load_connect(address);
+    if (!took || !messages) {
+        load_die("no messages, or no memory for them");
+    }
+    ask(fd, LOAD_ECHO, messages);
+    for (uint64_t i = 0; i < messages; i++) {
+        int64_t start = now_ns();
+        load_write(fd, message, sizeof message);
+        must_read(fd, message, sizeof message);
+        took[i] = now_ns() - start;
+    }
+    close(fd);
+    qsort(took, messages, sizeof *took, compare);
+    printf("{\"p50_us\": %.3f, \"p99_us\": %.3f}\n", (double)took[messages / 2] / 1e3,
+        (double)took[messages * 99 / 100] / 1e3);
+    free(took);
+}
+
+static void run_once(const char *address, uint64_t connections)
+{
+    char reply[SMALL_MESSAGE];
+    int64_t start = now_ns();
+    for (uint64_t i = 0; i < connections; i++) {
+        int fd = load_connect(address);
+        ask(fd, LOAD_ONCE, 0);
+        must_read(fd, reply, sizeof reply);
+        close(fd);
+    }
+    printf("{\"seconds\": %.9f}\n", (double)(now_ns() - start) / 1e9);
+}
+
+/* Holds its connections, each of which has carried one message, until stdin ends. */
+static void run_idle(const char *address, uint64_t connections)
+{
+    char reply[SMALL_MESSAGE];
+    for (uint64_t i = 0; i < connections; i++) {
+        int fd = load_connect(address);
+        ask(fd, LOAD_IDLE, 0);
+        must_read(fd, reply, sizeof reply);
+    }
+    printf("{\"held\": %llu}\n", (unsigned long long)connections);
+    fflush(stdout);
+    while (read(0, reply, sizeof reply) > 0) {
+    }
+}
+
+void load_run(const char *what, const char *address, uint64_t amount)
+{
+    if (!strcmp(what, "down") || !strcmp(what, "up")) {
+        run_bulk(address, *what == 'd' ? LOAD_DOWN : LOAD_UP, amount);
+    } else if (!strcmp(what, "echo")) {
+        run_echo(address, amount);
+    } else if (!strcmp(what, "once")) {
+        run_once(address, amount);
+    } else if (!strcmp(what, "idle")) {
+        run_idle(address, amount);
+    } else {
+        load_die("there is no measurement \"%s\"", what);
+    }
+}

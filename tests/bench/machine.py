@@ -1,0 +1,86 @@
+"""What the kernel tells of processes: time, memory, wake-ups."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+HELD_MOST = 9500
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Memory(NamedTuple):
+    """Kilobytes."""
+
+    rss: int
+    private_dirty: int
+    pss: int
+
+
+def children(pid: int) -> list[int]:
+    """The process and its descendants."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += [int(word) for word in task.read_text().split()]
+            except OSError:
+                continue
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Time used by a process, its living descendants, and those it has waited for."""
+    total = 0.0
+    for each in children(pid):
+        try:
+            stat = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            for task in Path(f"/proc/{each}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+        except OSError:
+            continue
+        total += (int(stat[13]) + int(stat[14])) / TICK
+    return total
+
+
+def memory(pid: int) -> Memory:
+    """Of one process; smaps of gearsd may be read by root only, so others get estimates."""
+    try:
+        rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        values = {row.split(":")[0]: int(row.split()[1]) for row in rows}
+        return Memory(values["Rss"], values["Private_Dirty"], values["Pss"])
+    except PermissionError:
+        rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+        values = {
+            row.split(":")[0]: row.split()[1] for row in rows if row.startswith(("Vm", "Rss"))
+        }
+        return Memory(int(values["VmRSS"]), int(values["RssAnon"]), int(values["VmRSS"]))
+
+
+def tree_memory(pid: int) -> Memory:
+    parts = [memory(each) for each in children(pid)]
+    return Memory(*(sum(column) for column in zip(*parts)))
+
+
+def switches(pid: int) -> int:
+    """Context switches of all threads of a process and its descendants: it ran that often."""
+    total = 0
+    for each in children(pid):
+        for task in Path(f"/proc/{each}/task").iterdir():
+            for row in (task / "status").read_text().splitlines():
+                if "ctxt_switches" in row:
+                    total += int(row.split()[1])
+    return total
+
+
+def pin(pid: int, core: int) -> None:
+    for each in children(pid):
+        for task in Path(f"/proc/{each}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {core})
+
+
+def descriptor_pairs() -> int:
+    """How many connections a relay here may hold: two descriptors each."""
+    return min(HELD_MOST, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 400) // 2)
