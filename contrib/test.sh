@@ -88,7 +88,7 @@ check_format() {
 }
 
 check_shell() {
-    shellcheck contrib/*.sh contrib/dispatcher contrib/libexec/* .ci/run
+    shellcheck contrib/*.sh contrib/dispatcher contrib/libexec/* tests/bench/run.sh .ci/run
 }
 
 run_pytest() {
@@ -107,6 +107,9 @@ step clang-format check_format
 step build-gcc build release -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=gcc
 step build-clang build clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang
 step build-debug build debug -DCMAKE_BUILD_TYPE=Debug -DGEARS_SANITIZE=ON -DCMAKE_C_COMPILER=gcc
+for kind in release clang; do
+    step "build-bench-$kind" cmake --build "$root/$kind" --target bench_programs
+done
 for kind in release debug; do
     step "ctest-$kind" ctest --test-dir "$root/$kind" --output-on-failure
 done
