@@ -11,6 +11,7 @@ enum link_type {
     /* Keeper. gearsd hands a socketpair as descriptor 3 and sends one START; later gearsds
      * connect to LINK_PATH. The newest connection is the controller; an older one is closed. */
     LINK_KEEPER_START = 16,   /* → SERVICE NONCE LINK_PATH LOG_DIR LOG_BUDGET LOG_SEGMENT
+                                   LOG_TOTAL?
                                    EXIT_RECORD ARG… ENV… CWD? RLIMIT… READY_LOG? NOTIFY_PATH?
                                    KERNELS_PATH? */
     LINK_KEEPER_STARTED = 17, /* ← as STATUS */
@@ -86,6 +87,7 @@ enum link_tag {
     LINK_TAG_KERNELS_PATH = 32, /* file whose text (≤ 4 KiB) is copied into the exit record as
                                    "lost" when the main process ends: names of live kernels */
     LINK_TAG_LOST = 33,
+    LINK_TAG_LOG_TOTAL = 34, /* bytes for the segments of all services of the host together */
 
     LINK_TAG_RUN_DIR = 64,
     LINK_TAG_DRAINING = 65,

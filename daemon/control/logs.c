@@ -1,6 +1,5 @@
 /* The Logs method: the newest lines of a service's segments, and what comes after. All file
  * access is on a thread; following is an inotify event on the log's folder. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,10 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/segments.h"
 #include "daemon/control/control_private.h"
 #include "proto/varlink_depth.h"
 
-enum { LINES_DEFAULT = 100, LINES_MOST = 10000, TAIL_BYTES = 1 << 20, SEGMENTS_MOST = 4096 };
+enum { LINES_DEFAULT = 100, LINES_MOST = 10000, TAIL_BYTES = 1 << 20 };
 
 struct tail {
     struct control *control;
@@ -21,9 +21,9 @@ struct tail {
     char folder[PATH_MAX];
     int64_t lines, since;
     bool follow, truncated, reading, again;
-    char segment[64]; /* name of the newest one read */
-    off_t offset;     /* read so far in it */
-    char *text;       /* what the last job read */
+    segment_name segment; /* the newest one read */
+    off_t offset;         /* read so far in it */
+    char *text;           /* what the last job read */
     size_t length;
     int inotify;
     struct event *event;
@@ -49,30 +49,6 @@ static void on_close(struct varlink_call *call, void *context)
     if (!tail->reading) {
         destroy(tail);
     }
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Names of the segments, oldest first; the caller frees each and the list. */
-static size_t list_segments(const char *folder, char **names)
-{
-    DIR *dir = opendir(folder);
-    size_t count = 0;
-    for (struct dirent *entry; dir && count < SEGMENTS_MOST && (entry = readdir(dir));) {
-        size_t n = strlen(entry->d_name);
-        if (n > 4 && n < 60 && !strcmp(entry->d_name + n - 4, ".log")) {
-            names[count] = strdup(entry->d_name);
-            count += names[count] != NULL;
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    qsort(names, count, sizeof *names, compare_names);
-    return count;
 }
 
 /* Append [from, end) of a segment, at most TAIL_BYTES of it; whole lines only. */
@@ -115,9 +91,9 @@ static int run_read(void *context, struct error *err)
 {
     (void)err;
     struct tail *tail = context;
-    char **names = calloc(SEGMENTS_MOST, sizeof *names);
     struct text out = {0};
-    size_t count = names ? list_segments(tail->folder, names) : 0, first = 0;
+    size_t count, first = 0;
+    segment_name *names = segments_list(tail->folder, &count);
     bool fresh = !tail->segment[0];
     if (tail->follow && tail->inotify >= 0 && fresh) {
         inotify_add_watch(tail->inotify, tail->folder, IN_MODIFY | IN_CREATE);
@@ -126,16 +102,13 @@ static int run_read(void *context, struct error *err)
         first = count - 2; /* the newest and the one before hold more than TAIL_BYTES lines */
         tail->truncated = true;
     }
-    char last[64];
+    segment_name last;
     memcpy(last, tail->segment, sizeof last);
     for (size_t i = first; i < count; i++) {
         int order = fresh ? 1 : strcmp(names[i], last);
         if (order >= 0) {
             read_segment(tail, names[i], order == 0 ? tail->offset : 0, &out);
         }
-    }
-    for (size_t i = 0; i < count; i++) {
-        free(names[i]);
     }
     free(names);
     tail->length = out.length;

@@ -2,7 +2,6 @@
 #include "daemon/core/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/file.h"
+#include "common/segments.h"
 
 enum { SEGMENT_BYTES = 1 << 20, SEGMENTS = 4, WAITING_LIMIT = 1000 };
 
@@ -21,32 +21,20 @@ static struct {
     char folder[PATH_MAX];
     int fd;
     size_t written;
-    int64_t names[SEGMENTS];
     atomic_int waiting;
     atomic_int dropped;
 } state = {.fd = -1};
 
 static int open_segment(struct error *err)
 {
-    char path[PATH_MAX + 32];
-    int64_t now = clock_utc_us();
     int code = dir_ensure_private(state.folder, err);
     if (code) {
         return code;
     }
-    snprintf(path, sizeof path, "%s/%016lld.log", state.folder, (long long)now);
-    state.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    segments_prune(state.folder, SEGMENTS * SEGMENT_BYTES, SEGMENT_BYTES);
+    state.fd = segment_open(state.folder);
     state.written = 0;
-    if (state.fd < 0) {
-        return -errno;
-    }
-    if (state.names[0]) { /* the oldest of this incarnation */
-        snprintf(path, sizeof path, "%s/%016lld.log", state.folder, (long long)state.names[0]);
-        unlink(path);
-    }
-    memmove(state.names, state.names + 1, sizeof state.names - sizeof *state.names);
-    state.names[SEGMENTS - 1] = now;
-    return 0;
+    return state.fd < 0 ? state.fd : 0;
 }
 
 static int write_line(void *context, struct error *err)

@@ -21,7 +21,7 @@ struct orders {
     char *service, *nonce, *link_path, *log_dir, *exit_record, *cwd, *ready_log, *notify_path;
     char *kernels_path;
     char **argv, **env, **limits;
-    uint64_t log_budget, log_segment;
+    uint64_t log_budget, log_segment, log_total; /* log_total 0: no limit over services */
 };
 
 /* One output stream: the line being gathered. */

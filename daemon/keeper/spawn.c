@@ -41,6 +41,7 @@ int orders_parse(const struct link_message *message, struct orders *orders, stru
     orders->kernels_path = link_copy_string(message, LINK_TAG_KERNELS_PATH, 0);
     orders->log_budget = link_u64(message, LINK_TAG_LOG_BUDGET, 64 << 20);
     orders->log_segment = link_u64(message, LINK_TAG_LOG_SEGMENT, 8 << 20);
+    orders->log_total = link_u64(message, LINK_TAG_LOG_TOTAL, 0);
     orders->argv = copy_list(message, LINK_TAG_ARG, 0);
     orders->env = copy_list(message, LINK_TAG_ENV, 2);
     orders->limits = copy_list(message, LINK_TAG_RLIMIT, 0);

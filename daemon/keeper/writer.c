@@ -1,23 +1,19 @@
 /* The ring and its one writer: segments in the service's log folder, rotated at line ends, the
  * oldest removed to stay within the budget. May block for ever on a hung filesystem; nobody
  * waits for it. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/file.h"
+#include "common/segments.h"
 #include "daemon/keeper/keeper.h"
 
-enum { CHUNK = 65536, SEGMENTS_MOST = 1024 };
+enum { CHUNK = 65536 };
 
 struct segment {
     int fd;
@@ -46,58 +42,19 @@ static void tell_loop(struct ring *ring)
     (void)!write(ring->event_fd, &one, sizeof one);
 }
 
-static int newest_first(const void *a, const void *b)
+/* Room for a new segment: in the service's own budget, then in that of all services together.
+ */
+static int open_segment(const struct orders *orders, struct segment *segment)
 {
-    return strcmp(*(char *const *)b, *(char *const *)a);
-}
-
-/* Keep the newest segments that fit in the budget, less one segment's room for the new one. */
-static void prune(const struct orders *orders)
-{
-    char *names[SEGMENTS_MOST];
-    char path[PATH_MAX];
-    size_t count = 0;
-    DIR *dir = opendir(orders->log_dir);
-    for (struct dirent *entry; dir && count < SEGMENTS_MOST && (entry = readdir(dir));) {
-        size_t n = strlen(entry->d_name);
-        if (n > 4 && !strcmp(entry->d_name + n - 4, ".log") &&
-            (names[count] = strdup(entry->d_name))) {
-            count++;
-        }
+    char parent[PATH_MAX];
+    segments_prune(orders->log_dir, orders->log_budget, orders->log_segment);
+    if (orders->log_total) {
+        snprintf(parent, sizeof parent, "%s/..", orders->log_dir);
+        segments_prune_all(parent, orders->log_total, orders->log_segment);
     }
-    if (dir) {
-        closedir(dir);
-    }
-    qsort(names, count, sizeof *names, newest_first);
-    uint64_t room =
-        orders->log_budget > orders->log_segment ? orders->log_budget - orders->log_segment : 0;
-    for (size_t i = 0; i < count; i++) {
-        struct stat st;
-        snprintf(path, sizeof path, "%s/%s", orders->log_dir, names[i]);
-        uint64_t size = stat(path, &st) ? 0 : (uint64_t)st.st_size;
-        if (size > room) {
-            unlink(path);
-            room = 0;
-        } else {
-            room -= size;
-        }
-        free(names[i]);
-    }
-}
-
-static int open_segment(struct keeper *keeper, struct segment *segment)
-{
-    char path[PATH_MAX];
-    const struct orders *orders = &keeper->orders;
-    if (mkdir(orders->log_dir, 0700) && errno != EEXIST) {
-        return -errno;
-    }
-    prune(orders);
-    snprintf(path, sizeof path, "%s/%016lld.log", orders->log_dir, (long long)clock_utc_us());
-    segment->fd =
-        open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    segment->fd = segment_open(orders->log_dir);
     segment->bytes = 0;
-    return segment->fd < 0 ? -errno : 0;
+    return segment->fd < 0 ? segment->fd : 0;
 }
 
 /* One piece out; −errno leaves what is unwritten in *done. */
@@ -159,7 +116,7 @@ static void *writer_main(void *argument)
         if (end) {
             break;
         }
-        int code = segment.fd < 0 ? open_segment(keeper, &segment) : 0;
+        int code = segment.fd < 0 ? open_segment(&keeper->orders, &segment) : 0;
         size_t before = done;
         code = code ? code : write_piece(segment.fd, chunk, length, &done);
         segment.bytes += done - before;

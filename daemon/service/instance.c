@@ -70,6 +70,7 @@ static void make_start(struct service *service, struct link_frame *frame)
     link_frame_u64(frame, LINK_TAG_LOG_BUDGET, config->log_budget);
     link_frame_u64(
         frame, LINK_TAG_LOG_SEGMENT, segment < SEGMENT_MOST ? segment : SEGMENT_MOST);
+    link_frame_u64(frame, LINK_TAG_LOG_TOTAL, service->manager->config->log_total);
     for (char **word = launch->argv; *word; word++) {
         link_frame_string(frame, LINK_TAG_ARG, *word);
     }
