@@ -12,6 +12,7 @@ mkdir -p "$root"
 logs=$root/logs
 mkdir -p "$logs"
 venv=${GEARS_TEST_VENV:-$source/build/test-venv}
+old_venv=${GEARS_TEST_OLD_VENV:-$source/build/test-venv-jupyter1}
 packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
     libsystemd-dev python3-venv clang libclang-rt-14-dev clang-format varlink-go chromium
     chromium-driver faketime fuse3 sshfs iproute2 util-linux procps shellcheck curl"
@@ -65,16 +66,29 @@ install_packages() {
         -o DPkg::Lock::Timeout=600 $wanted
 }
 
-# Of two runs that start together, the second waits for the environment the first makes.
+# make_venv FOLDER PACKAGE…: kept for later runs until the list changes. Of two runs that start
+# together, the second waits for the environment the first makes.
 make_venv() {
-    [ -e "$venv/.complete" ] && return 0
-    exec 9>"$venv.lock"
+    folder=$1
+    shift
+    [ "$(cat "$folder/.complete" 2>/dev/null)" = "$*" ] && return 0
+    exec 9>"$folder.lock"
     flock 9
-    [ -e "$venv/.complete" ] && return 0
-    python3 -m venv --clear "$venv" &&
-        "$venv/bin/pip" install -q --disable-pip-version-check \
-            jupyterlab ipykernel websocket-client varlink pytest ruff &&
-        : >"$venv/.complete"
+    [ "$(cat "$folder/.complete" 2>/dev/null)" = "$*" ] && return 0
+    python3 -m venv --clear "$folder" &&
+        "$folder/bin/pip" install --disable-pip-version-check --no-input "$@" &&
+        printf '%s\n' "$*" >"$folder/.complete"
+}
+
+# The tests' own environment, and one with the jupyter_server that Debian 12 ships. An
+# environment named by the caller is used as it is.
+make_venvs() {
+    if [ -z "${GEARS_TEST_VENV:-}" ] || [ ! -e "$venv/.complete" ]; then
+        make_venv "$venv" jupyterlab ipykernel websocket-client varlink pytest ruff || return
+    fi
+    if [ -z "${GEARS_TEST_OLD_VENV:-}" ] || [ ! -e "$old_venv/.complete" ]; then
+        make_venv "$old_venv" 'jupyter_server==1.23.*' 'jupyterlab==3.6.*' ipykernel
+    fi
 }
 
 build() {
@@ -94,12 +108,16 @@ check_shell() {
 run_pytest() {
     GEARS_BIN=$root/$1/bin
     GEARS_TEST_VENV=$venv
-    export GEARS_BIN GEARS_TEST_VENV
+    GEARS_TEST_OLD_VENV=$old_venv
+    export GEARS_BIN GEARS_TEST_VENV GEARS_TEST_OLD_VENV
     "$venv/bin/python" -m pytest -p no:cacheprovider "$2"
 }
 
 step packages install_packages
-step venv make_venv
+if [ ! -e "$venv/.complete" ] || [ ! -e "$old_venv/.complete" ]; then
+    say "making two Python environments with JupyterLab (a minute or two)"
+fi
+step venvs make_venvs
 step ruff-check "$venv/bin/ruff" check --no-cache .
 step ruff-format "$venv/bin/ruff" format --no-cache --check .
 step shellcheck check_shell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,26 @@ from lab_client import LabClient
 from processes import wait_until
 
 SOURCE = Path(__file__).parents[1]
+# Where JupyterLab is: the current one, and one with the jupyter_server of Debian 12.
+CURRENT_VENV = os.environ.get("GEARS_TEST_VENV", sys.prefix)
+OLD_VENV = os.environ.get("GEARS_TEST_OLD_VENV", "")
 
 
 class Gears:
     """Runs gearsctl of the build under test (GEARS_BIN) in a home of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, venv: str = CURRENT_VENV) -> None:
         self.home = home
         self.bin = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
         self.workspace = home / "work"
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("GEARS_", "JUPYTER"))},
+            "HOME": str(home / "user"),
             "GEARS_HOME": str(home),
             "GEARS_SITE_CONFIG": str(home / "no-site.conf"),
         }
-        venv = os.environ.get("GEARS_TEST_VENV", sys.prefix)
         self.workspace.mkdir()
+        (home / "user").mkdir()
         (home / "etc").mkdir()
         (home / "etc/gears.conf").write_text(
             f"[service:lab]\nkind = jupyter\nenv = {venv}\nworkspace = {self.workspace}\n"
@@ -79,11 +84,29 @@ class Gears:
                 continue
         return found
 
+    def explain(self) -> str:
+        """What gearsd and the services wrote, for the report of a failed test."""
+        logs = sorted(self.home.glob("log/*/*")) + sorted(self.home.glob("log/*/*/*"))
+        files = [path for path in logs if path.is_file()]
+        return "\n".join(f"--- {path}\n{path.read_text('utf-8', 'replace')}" for path in files)
 
-@pytest.fixture
-def gears() -> Iterator[Gears]:
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for value in item.funcargs.values():
+            if isinstance(value, Gears):
+                report.sections.append(("what Gears wrote", value.explain()))
+    return report
+
+
+@contextlib.contextmanager
+def private_gears(venv: str = CURRENT_VENV) -> Iterator[Gears]:
     home = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))
-    gears = Gears(home)
+    gears = Gears(home, venv)
     try:
         yield gears
     finally:
@@ -91,3 +114,9 @@ def gears() -> Iterator[Gears]:
             gears.run("daemon", "stop", "--services", "--yes")
             wait_until(lambda: not gears.processes(), "the end of every process", 30)
         shutil.rmtree(home)
+
+
+@pytest.fixture
+def gears() -> Iterator[Gears]:
+    with private_gears() as gears:
+        yield gears

@@ -176,8 +176,13 @@ def launch(argv: list[str], private: dict[str, str]) -> Any:
         server.initialize(argv)
         return server
 
-    LabApp.serverapp_class = server_class
-    return LabApp.initialize_server(argv)
+    # As LabApp.initialize_server, which makes a plain ServerApp before jupyter_server 2.
+    server = server_class.instance(jpserver_extensions={LabApp.get_extension_package(): True})
+    server.aliases.update(LabApp.aliases)
+    server.initialize(
+        argv, starter_extension=LabApp.name, find_extensions=LabApp.load_other_extensions
+    )
+    return server
 
 
 def main(argv: list[str]) -> None:
