@@ -23,9 +23,11 @@ static int show_progress(struct cli *cli, const cJSON *reply, void *context)
     return 0;
 }
 
+enum { WAIT_MS = 90000, PATIENCE_MS = 5000 };
+
 struct flags {
     bool wait;
-    int64_t timeout_ms;
+    int64_t timeout_ms; /* −1: not given */
     const char *workspace, *env, *kind, *goal;
 };
 
@@ -33,7 +35,7 @@ struct flags {
 static int take_flags(int argc, char **argv, struct flags *flags, int *count)
 {
     struct error err;
-    *flags = (struct flags){.wait = true, .timeout_ms = 90000};
+    *flags = (struct flags){.wait = true, .timeout_ms = -1};
     *count = 0;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -64,13 +66,21 @@ static int take_flags(int argc, char **argv, struct flags *flags, int *count)
 static void add_wait(cJSON *parameters, const struct flags *flags)
 {
     cJSON_AddBoolToObject(parameters, "wait", flags->wait);
-    cJSON_AddNumberToObject(parameters, "timeout", (double)flags->timeout_ms);
+    if (flags->timeout_ms >= 0) { /* else the service's start_timeout counts */
+        cJSON_AddNumberToObject(parameters, "timeout", (double)flags->timeout_ms);
+    }
+}
+
+/* How long to listen for the reply that says how the waiting ended. */
+static int64_t patience_of(const struct flags *flags)
+{
+    return flags->timeout_ms < 0 ? -1 : flags->timeout_ms + PATIENCE_MS;
 }
 
 static int one_service(struct cli *cli, const char *verb, const char *name, struct flags *flags)
 {
     cJSON *parameters = cli_name(name), *reply;
-    int64_t patience = flags->timeout_ms + 5000;
+    int64_t patience = patience_of(flags);
     if (!strcmp(verb, "start")) {
         char path[PATH_MAX];
         if (flags->workspace && !realpath(flags->workspace, path)) {
@@ -127,8 +137,9 @@ int cmd_wait(struct cli *cli, int argc, char **argv)
     }
     cJSON *parameters = cli_name(argv[1]);
     cJSON_AddStringToObject(parameters, "for", flags.goal ? flags.goal : "ready");
+    flags.timeout_ms = flags.timeout_ms < 0 ? WAIT_MS : flags.timeout_ms;
     cJSON_AddNumberToObject(parameters, "timeout", (double)flags.timeout_ms);
-    return cli_stream(cli, "Wait", parameters, flags.timeout_ms + 5000, show_progress, NULL);
+    return cli_stream(cli, "Wait", parameters, patience_of(&flags), show_progress, NULL);
 }
 
 int cmd_run(struct cli *cli, int argc, char **argv)
@@ -158,7 +169,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
         cJSON_AddStringToObject(parameters, "cwd", cwd);
     }
     add_wait(parameters, &flags);
-    return cli_stream(cli, "Run", parameters, flags.timeout_ms + 5000, show_progress, NULL);
+    return cli_stream(cli, "Run", parameters, patience_of(&flags), show_progress, NULL);
 }
 
 int cmd_signal(struct cli *cli, int argc, char **argv)

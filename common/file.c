@@ -137,7 +137,7 @@ int dir_check_private(const char *path, struct error *err)
         return error_errno(err, -errno, "cannot look at %s", path);
     }
     if (!S_ISDIR(st.st_mode)) {
-        return error_set(err, -ENOTDIR, "%s is not a folder; move it away", path);
+        return error_set(err, -EPERM, "%s is not a folder; move it away", path);
     }
     if (st.st_uid != geteuid()) {
         return error_set(err, -EPERM, "%s belongs to uid %u, not to you (uid %u); move it away",

@@ -41,8 +41,8 @@ struct pending {
     char name[33];             /* of the service; "" for gearsd's own acts */
     bool wait, plain;          /* wait for `goal`; an empty reply */
     enum service_state goal;
-    int64_t timeout_ms;
-    int port; /* reply with it; 0: none */
+    int64_t timeout_ms; /* −1: the service's start_timeout */
+    int port;           /* reply with it; 0: none */
 };
 struct pending *pending_create(struct control *control, struct varlink_call *call,
     const char *name, const cJSON *parameters);

@@ -4,8 +4,6 @@
 
 #include "daemon/control/control_private.h"
 
-enum { START_TIMEOUT_MS = 90000 };
-
 static void on_pending_closed(struct varlink_call *call, void *context)
 {
     (void)call;
@@ -23,7 +21,7 @@ struct pending *pending_create(struct control *control, struct varlink_call *cal
     *pending = (struct pending){.control = control,
         .call = call,
         .wait = call_bool(parameters, "wait"),
-        .timeout_ms = call_integer(parameters, "timeout", START_TIMEOUT_MS)};
+        .timeout_ms = call_integer(parameters, "timeout", -1)};
     snprintf(pending->name, sizeof pending->name, "%s", name);
     varlink_call_on_close(call, on_pending_closed, pending);
     return pending;
@@ -51,7 +49,8 @@ void pending_done(void *context, int code, const struct error *err)
     } else if (copy.plain) {
         varlink_call_reply(call, NULL);
     } else if (copy.wait) {
-        wait_for_state(control, call, service, copy.goal, copy.timeout_ms, true);
+        wait_for_state(control, call, service, copy.goal,
+            copy.timeout_ms < 0 ? service->config->start_timeout_ms : copy.timeout_ms, true);
     } else {
         reply_service(control, call, service);
     }

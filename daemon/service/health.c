@@ -12,7 +12,13 @@
 #include "daemon/service/manager.h"
 #include "daemon/service/port_owner.h"
 
-enum { PROBE_DEADLINE_MS = 30000, RETRY_FIRST_MS = 20, RETRY_MOST_MS = 1000, FRESH_MS = 2000 };
+enum {
+    PROBE_DEADLINE_MS = 30000,
+    RETRY_FIRST_MS = 20,
+    RETRY_MOST_MS = 1000,
+    FRESH_MS = 2000,
+    PORT_TRIES = 5
+};
 
 static void start_probe(struct service *service);
 
@@ -72,6 +78,20 @@ static void retry_later(struct service *service)
     service_timer(service, delay < RETRY_MOST_MS ? delay : RETRY_MOST_MS, on_retry);
 }
 
+/* Somebody else listens there: end ours and take a fresh port with the next launch, or give up.
+ */
+static void leave_port(struct service *service)
+{
+    service->stop_sent = false;
+    service->health.ok = false;
+    if (++service->port_tries < PORT_TRIES) {
+        service_apply(service, EVENT_RESTART);
+    } else {
+        service->port_tries = 0;
+        service_apply(service, EVENT_GAVE_UP);
+    }
+}
+
 static bool check_port_owner(struct service *service)
 {
     if (service->launch.socket || service->port_checked) {
@@ -81,12 +101,11 @@ static bool check_port_owner(struct service *service)
     if (!port_owner_is_tree(service->launch.port, service->keeper_pid, words, sizeof words)) {
         snprintf(service->cause, sizeof service->cause, "%s", words);
         manager_note(service->manager, service, "port-taken", "%s", words);
-        service->stop_sent = false;
-        service->health.ok = false;
-        service_apply(service, EVENT_RESTART); /* a fresh port comes with the next launch */
+        leave_port(service);
         return false;
     }
     service->port_checked = true;
+    service->port_tries = 0;
     return true;
 }
 

@@ -222,7 +222,8 @@ static void on_gone(struct service *service, const struct link_message *message)
     link_peer_send(service->keeper, &release);
     instance_forget(service);
     bool clean = service->exit.how == EXIT_CODE && service->exit.value == 0;
-    if (!clean && service->machine.state != SERVICE_STOPPING) {
+    if (!clean && (service->machine.state == SERVICE_STARTING ||
+                      service->machine.state == SERVICE_READY)) {
         if (service->exit.how == EXIT_SIGNAL) {
             snprintf(service->cause, sizeof service->cause, "killed by signal %s",
                 signal_name(service->exit.value));

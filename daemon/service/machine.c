@@ -12,7 +12,7 @@ static unsigned launch(struct machine *machine, int64_t now_ms)
 {
     machine->state = SERVICE_STARTING;
     machine->started_ms = now_ms;
-    machine->again = false;
+    machine->again = machine->failing = false;
     return ACTION_LAUNCH | ACTION_CANCEL_TIMER;
 }
 
@@ -25,6 +25,7 @@ static unsigned on_start(struct machine *machine, int64_t now_ms)
         return ACTION_PERSIST;
     case SERVICE_STOPPING:
         machine->again = true;
+        machine->failing = false;
         return ACTION_PERSIST;
     default:
         machine->deaths = 0;
@@ -37,6 +38,7 @@ static unsigned on_stop(struct machine *machine)
 {
     machine->wanted = false;
     machine->again = false;
+    machine->failing = false;
     if (machine->state == SERVICE_STARTING || machine->state == SERVICE_READY) {
         machine->state = SERVICE_STOPPING;
         return ACTION_KILL | ACTION_PERSIST;
@@ -90,7 +92,8 @@ static unsigned on_death(struct machine *machine, bool clean, int64_t now_ms)
             machine->restarts = 0;
             return launch(machine, now_ms);
         }
-        machine->state = SERVICE_STOPPED;
+        machine->state = machine->failing ? SERVICE_FAILED : SERVICE_STOPPED;
+        machine->failing = false;
         return ACTION_CANCEL_TIMER;
     case SERVICE_STARTING:
     case SERVICE_READY:
@@ -120,6 +123,13 @@ unsigned machine_step(struct machine *machine, enum service_event event, int64_t
             return ACTION_CANCEL_TIMER;
         }
         return on_death(machine, false, now_ms);
+    case EVENT_GAVE_UP:
+        if (machine->state == SERVICE_STARTING || machine->state == SERVICE_READY) {
+            machine->state = SERVICE_STOPPING;
+            machine->failing = true;
+            return ACTION_KILL;
+        }
+        return 0;
     case EVENT_DIED_CLEAN:
     case EVENT_DIED:
         return on_death(machine, event == EVENT_DIED_CLEAN, now_ms);

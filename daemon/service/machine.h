@@ -30,6 +30,7 @@ enum service_event {
     EVENT_RESTART,       /* stop, then start again */
     EVENT_READY,         /* the readiness rule is met */
     EVENT_LAUNCH_FAILED, /* could not be prepared or executed: trying again would not help */
+    EVENT_GAVE_UP,       /* it runs, but cannot do its work here: end it, then it has failed */
     EVENT_DIED_CLEAN,    /* the whole tree is gone, exit code 0 */
     EVENT_DIED,          /* the whole tree is gone, any other or an unknown end */
     EVENT_BACKOFF_OVER,
@@ -56,8 +57,9 @@ enum {
 
 struct machine {
     enum service_state state;
-    bool wanted; /* start */
-    bool again;  /* a restart was asked for while stopping */
+    bool wanted;  /* start */
+    bool again;   /* a restart was asked for while stopping */
+    bool failing; /* given up: failed once the tree is gone */
     enum restart_policy policy;
     int deaths;         /* in the window */
     int64_t window_ms;  /* monotonic time of its first death */

@@ -64,7 +64,7 @@ struct service {
     struct service_health health;
     struct probe *probe;
     struct event *timer; /* backoff, readiness retry or stop escalation: one at a time */
-    int tries;
+    int tries, port_tries;
     int64_t probed_ms;
     int64_t last_activity_us;
 

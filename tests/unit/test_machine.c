@@ -73,6 +73,19 @@ static void check_policies(void)
     machine_step(&m, EVENT_STOP, 1);
     machine_step(&m, EVENT_DIED, 2);
     CHECK(m.state == SERVICE_STOPPED);
+    /* Given up: ended first, then failed, unless the user says otherwise meanwhile. */
+    m = machine_in(SERVICE_STARTING, true, RESTART_ALWAYS);
+    CHECK(machine_step(&m, EVENT_GAVE_UP, 1) & ACTION_KILL);
+    CHECK(!(machine_step(&m, EVENT_DIED, 2) & ACTION_SCHEDULE) && m.state == SERVICE_FAILED);
+    m = machine_in(SERVICE_STARTING, true, RESTART_ALWAYS);
+    machine_step(&m, EVENT_GAVE_UP, 1);
+    machine_step(&m, EVENT_STOP, 1);
+    machine_step(&m, EVENT_DIED, 2);
+    CHECK(m.state == SERVICE_STOPPED);
+    m = machine_in(SERVICE_STARTING, true, RESTART_ALWAYS);
+    machine_step(&m, EVENT_GAVE_UP, 1);
+    machine_step(&m, EVENT_START, 1);
+    CHECK(machine_step(&m, EVENT_DIED, 2) & ACTION_LAUNCH);
 }
 
 static void check_backoff(void)
