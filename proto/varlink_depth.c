@@ -40,7 +40,7 @@ void varlink_text_repair(char *text, size_t length)
 {
     for (size_t at = 0; at < length;) {
         size_t n = sequence((unsigned char *)text + at, length - at);
-        if (!n) {
+        if (!n || !text[at]) {
             text[at] = '?';
         }
         at += n ? n : 1;

@@ -12,8 +12,8 @@ bool varlink_text_is_sane(const char *text, size_t length, int limit);
 /* Drop a character that was cut at the end of `text` (valid UTF-8 otherwise). */
 void varlink_text_mend(char *text);
 
-/* Replace with '?', in place, every byte that is not part of valid UTF-8, so that the text may
- * stand in a message. */
+/* Replace with '?', in place, every NUL and every byte that is not part of valid UTF-8, so that
+ * the text may stand in a message. */
 void varlink_text_repair(char *text, size_t length);
 
 #endif

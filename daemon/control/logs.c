@@ -9,11 +9,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/log_line.h"
 #include "common/segments.h"
 #include "daemon/control/control_private.h"
 #include "proto/varlink_depth.h"
 
-enum { LINES_DEFAULT = 100, LINES_MOST = 10000, TAIL_BYTES = 1 << 20 };
+enum {
+    LINES_DEFAULT = 100,
+    LINES_MOST = 10000,
+    TAIL_BYTES = 1 << 20,
+    REPLY_BYTES = VARLINK_QUEUE_LIMIT / 2, /* of one reply's lines, as JSON */
+    LINE_BYTES = 64                        /* of a line's object without its text */
+};
 
 struct tail {
     struct control *control;
@@ -116,45 +123,61 @@ static int run_read(void *context, struct error *err)
     return 0;
 }
 
-/* "<seconds>.<µs> <s> <text>" → an object, or NULL for a line that is not ours. */
-static cJSON *view_line(const char *line, size_t length, int64_t since)
+/* An object, or NULL for a line that is too old or not ours. */
+static cJSON *view_line(const char *bytes, size_t length, int64_t since)
 {
-    long long seconds, micros;
-    char stream[2];
-    int at = 0;
-    if (sscanf(line, "%lld.%6lld %1[oeOEg]%n", &seconds, &micros, stream, &at) != 3 ||
-        (size_t)at > length) {
+    struct log_line line;
+    if (!log_line_parse(bytes, length, &line) || line.at_us < since) {
         return NULL;
     }
-    int64_t when = seconds * 1000000 + micros;
-    if (when < since) {
-        return NULL;
-    }
-    at += (size_t)at < length && line[at] == ' ';
-    char *text = strndup(line + at, length - (size_t)at);
+    char *text = malloc(line.length + 1);
     cJSON *object = text ? cJSON_CreateObject() : NULL;
-    if (object) {
-        varlink_text_repair(text, strlen(text)); /* a program may print anything */
-        cJSON_AddNumberToObject(object, "at", (double)when);
-        cJSON_AddStringToObject(object, "stream", stream);
+    if (object) { /* a program may print anything */
+        memcpy(text, line.text, line.length);
+        text[line.length] = 0;
+        varlink_text_repair(text, line.length);
+        cJSON_AddNumberToObject(object, "at", (double)line.at_us);
+        cJSON_AddStringToObject(object, "stream", (char[]){line.mark, 0});
         cJSON_AddStringToObject(object, "text", text);
     }
     free(text);
     return object;
 }
 
+/* How long a line may get as JSON: a control character becomes \uXXXX. */
+static size_t json_cost(const char *line, size_t length)
+{
+    size_t cost = LINE_BYTES + length;
+    for (size_t i = 0; i < length; i++) {
+        cost += (unsigned char)line[i] < ' ' ? 5 : line[i] == '"' || line[i] == '\\';
+    }
+    return cost;
+}
+
+/* Back over the newest lines, as many as are wanted and fit in one reply. */
+static const char *find_first_line(const struct tail *tail, int64_t most)
+{
+    const char *at = tail->text ? tail->text + tail->length : NULL;
+    size_t cost = 0;
+    for (int64_t count = 0; at && at > tail->text && count < most; count++) {
+        const char *line = at - 1;
+        while (line > tail->text && line[-1] != '\n') {
+            line--;
+        }
+        cost += json_cost(line, (size_t)(at - line));
+        if (cost > REPLY_BYTES) {
+            break;
+        }
+        at = line;
+    }
+    return at;
+}
+
 static cJSON *view_lines(struct tail *tail, int64_t most)
 {
     cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "lines");
-    const char *end = tail->text ? tail->text + tail->length : NULL, *at = end;
-    int64_t count = 0;
-    while (at && at > tail->text && count < most) { /* back over the newest lines */
-        at--;
-        while (at > tail->text && at[-1] != '\n') {
-            at--;
-        }
-        count++;
-    }
+    const char *end = tail->text ? tail->text + tail->length : NULL;
+    const char *at = find_first_line(tail, most);
     if (at && at > tail->text) {
         tail->truncated = true;
     }

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/file.h"
+#include "common/log_line.h"
 #include "common/segments.h"
 
 enum { SEGMENT_BYTES = 1 << 20, SEGMENTS = 4, WAITING_LIMIT = 1000 };
@@ -70,10 +71,9 @@ void log_stop(void)
 
 static void emit(const char *text)
 {
-    int64_t now = clock_utc_us();
     char line[1400];
-    snprintf(line, sizeof line, "%lld.%06lld e %s\n", (long long)(now / 1000000),
-        (long long)(now % 1000000), text);
+    size_t n = log_line_stamp(clock_utc_us(), 'e', line);
+    snprintf(line + n, sizeof line - n, "%s\n", text);
     if (!state.worker) {
         fprintf(stderr, "gearsd: %s\n", text);
         return;

@@ -12,6 +12,7 @@
 
 #include "common/text.h"
 #include "common/unixsock.h"
+#include "daemon/core/http_answer.h"
 
 enum { ANSWER_LIMIT = 65536 };
 
@@ -46,11 +47,11 @@ static void release(struct probe *probe)
 static void finish(struct probe *probe, bool ok, const char *layer, const char *message)
 {
     struct probe_result result = {.ok = ok, .layer = layer, .message = message};
-    const char *text = text_string(&probe->answer);
-    if (probe->http && !strncmp(text, "HTTP/1.", 7) && strlen(text) > 12) {
-        result.status = atoi(text + 9);
-        const char *body = strstr(text, "\r\n\r\n");
-        result.body = body ? body + 4 : "";
+    struct http_answer answer;
+    if (probe->http &&
+        !http_answer_parse(text_string(&probe->answer), probe->answer.length, &answer)) {
+        result.status = answer.status;
+        result.body = text_string(&probe->answer) + answer.body;
     }
     probe_done *done = probe->done;
     void *context = probe->context;
@@ -60,15 +61,14 @@ static void finish(struct probe *probe, bool ok, const char *layer, const char *
 
 static void finish_http(struct probe *probe)
 {
-    const char *text = text_string(&probe->answer);
-    bool head = !strncmp(text, "HTTP/1.", 7) && strstr(text, "\r\n\r\n");
-    int status = head ? atoi(text + 9) : 0;
+    struct http_answer answer = {0};
+    bool head = !http_answer_parse(text_string(&probe->answer), probe->answer.length, &answer);
     char words[80];
-    snprintf(words, sizeof words, "answered HTTP %d", status);
-    finish(probe, head && status < 500, "http",
-        !head           ? "closed the connection without an HTTP answer"
-        : status >= 500 ? words
-                        : NULL);
+    snprintf(words, sizeof words, "answered HTTP %d", answer.status);
+    finish(probe, head && answer.status < 500, "http",
+        !head                  ? "closed the connection without an HTTP answer"
+        : answer.status >= 500 ? words
+                               : NULL);
 }
 
 static void arm(struct probe *probe, short what, event_callback_fn call)

@@ -6,19 +6,19 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log_line.h"
 #include "daemon/keeper/keeper.h"
 
-enum { READ_SIZE = 65536, STAMP_SIZE = 32 };
+enum { READ_SIZE = 65536 };
 
 static void put(
     struct keeper *keeper, int64_t stamp, char mark, const char *text, size_t length)
 {
-    char line[LINE_LIMIT + STAMP_SIZE];
-    int n = snprintf(line, STAMP_SIZE, "%lld.%06lld %c ", (long long)(stamp / 1000000),
-        (long long)(stamp % 1000000), mark);
+    char line[LINE_LIMIT + LOG_STAMP_SIZE];
+    size_t n = log_line_stamp(stamp, mark, line);
     memcpy(line + n, text, length);
-    line[(size_t)n + length] = '\n';
-    if (!ring_put(&keeper->ring, line, (size_t)n + length + 1)) {
+    line[n + length] = '\n';
+    if (!ring_put(&keeper->ring, line, n + length + 1)) {
         keeper->dropped += length + 1;
     }
 }

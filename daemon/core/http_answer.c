@@ -1,0 +1,55 @@
+/* Reading the status of an HTTP answer: "HTTP/1.x NNN words", header lines, an empty line. */
+#include "daemon/core/http_answer.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* '0' stands for any digit, the rest for itself. */
+static const char pattern[] = "HTTP/1.0 000";
+enum { PATTERN_LENGTH = sizeof pattern - 1, STATUS_AT = PATTERN_LENGTH - 3 };
+
+static bool matches(char byte, char wanted)
+{
+    return wanted == '0' ? byte >= '0' && byte <= '9' : byte == wanted;
+}
+
+/* Behind the empty line, 0 when there is none yet. Lines may end without a carriage return. */
+static size_t find_body(const char *bytes, size_t length)
+{
+    const char *end = bytes + length;
+    for (const char *at = bytes; (at = memchr(at, '\n', (size_t)(end - at)));) {
+        at++;
+        if (end - at >= 1 && at[0] == '\n') {
+            return (size_t)(at + 1 - bytes);
+        }
+        if (end - at >= 2 && at[0] == '\r' && at[1] == '\n') {
+            return (size_t)(at + 2 - bytes);
+        }
+    }
+    return 0;
+}
+
+int http_answer_parse(const char *bytes, size_t length, struct http_answer *answer)
+{
+    for (size_t i = 0; i < length && i < PATTERN_LENGTH; i++) {
+        if (!matches(bytes[i], pattern[i])) {
+            return -EBADMSG;
+        }
+    }
+    if (length <= PATTERN_LENGTH) {
+        return -EAGAIN;
+    }
+    const char *digits = bytes + STATUS_AT;
+    int status = (digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0');
+    char after = bytes[PATTERN_LENGTH];
+    if (status < 100 || status > 599 || (after != ' ' && after != '\r' && after != '\n')) {
+        return -EBADMSG;
+    }
+    size_t body = find_body(bytes, length);
+    if (!body) {
+        return -EAGAIN;
+    }
+    *answer = (struct http_answer){status, body};
+    return 0;
+}

@@ -1,0 +1,16 @@
+/* The head of an HTTP/1.x answer, as far as a probe needs it. A pure function of bytes. */
+#ifndef CORE_HTTP_ANSWER_H
+#define CORE_HTTP_ANSWER_H
+
+#include <stddef.h>
+
+struct http_answer {
+    int status;  /* 100 … 599 */
+    size_t body; /* where it begins */
+};
+
+/* 0: the head is whole; -EAGAIN: so far it may be one, more must come; -EBADMSG: it is none,
+ * whatever comes. On failure *answer is untouched. */
+int http_answer_parse(const char *bytes, size_t length, struct http_answer *answer);
+
+#endif
