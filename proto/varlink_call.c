@@ -138,16 +138,10 @@ int varlink_call_continue(struct varlink_call *call, cJSON *parameters)
         if (closed) {
             closed(call, call->closed_context);
         }
-        /* The error fits: it is sent whatever the queue holds, and ends the connection. */
         cJSON *message = cJSON_CreateObject();
         cJSON_AddStringToObject(message, "error", name);
         cJSON_AddItemToObject(message, "parameters", words);
-        char *text = cJSON_PrintUnformatted(message);
-        cJSON_Delete(message);
-        if (text) {
-            text_append(&connection->out, text, strlen(text) + 1);
-            free(text);
-        }
+        varlink_connection_put(connection, message);
         varlink_connection_end(connection);
         varlink_call_destroy(call);
     }

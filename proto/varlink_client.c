@@ -12,14 +12,14 @@
 #include "common/text.h"
 #include "common/unixsock.h"
 #include "proto/varlink_depth.h"
+#include "proto/varlink_framing.h"
 #include "proto/varlink_service.h"
 
-enum { REPLY_LIMIT = 8 << 20, CONNECT_RETRY_MS = 5 };
+enum { REPLY_LIMIT = 8 << 20, READ_CHUNK = 16384, CONNECT_RETRY_MS = 5 };
 
 struct varlink_client {
     int fd;
-    struct text in;
-    size_t used; /* bytes of `in` that earlier replies took */
+    struct varlink_framing in;
 };
 
 /* Looks at least once, however late it is. -EINTR: a signal came; the caller's business. */
@@ -61,6 +61,7 @@ struct varlink_client *varlink_client_open(
         return NULL;
     }
     client->fd = fd;
+    client->in.limit = REPLY_LIMIT;
     return client;
 }
 
@@ -68,7 +69,7 @@ void varlink_client_close(struct varlink_client *client)
 {
     if (client) {
         close(client->fd);
-        text_finish(&client->in);
+        varlink_framing_finish(&client->in);
         free(client);
     }
 }
@@ -136,41 +137,32 @@ int varlink_client_receive(struct varlink_client *client, int64_t timeout_ms, cJ
     char **error_name, bool *continues, struct error *err)
 {
     int64_t deadline = timeout_ms < 0 ? -1 : clock_monotonic_ms() + timeout_ms;
-    struct text *in = &client->in;
-    size_t scanned = client->used;
     for (;;) {
-        char *zero =
-            in->length > scanned ? memchr(in->data + scanned, 0, in->length - scanned) : NULL;
-        if (zero) {
-            char *start = in->data + client->used;
-            int code = parse_reply(start, (size_t)(zero - start), reply, error_name, continues);
-            client->used = (size_t)(zero + 1 - in->data);
+        char *message = NULL;
+        size_t length = 0;
+        int code = varlink_framing_next(&client->in, &message, &length);
+        if (code > 0) {
+            code = parse_reply(message, length, reply, error_name, continues);
             return code ? error_set(err, code, "gearsd answered something that is not Varlink")
                         : 0;
         }
-        if (client->used) {
-            memmove(in->data, in->data + client->used, in->length - client->used);
-            in->length -= client->used;
-            client->used = 0;
-        }
-        scanned = in->length;
-        if (in->length > REPLY_LIMIT) {
+        if (code < 0) {
             return error_set(err, -EBADMSG, "gearsd's answer is longer than 8 MiB");
         }
-        int code = wait_for(client->fd, POLLIN, deadline);
+        code = wait_for(client->fd, POLLIN, deadline);
         if (code) {
             return error_errno(err, code, "waiting for gearsd");
         }
-        char buffer[16384];
-        ssize_t n = recv(client->fd, buffer, sizeof buffer, 0);
+        char *room = varlink_framing_room(&client->in, READ_CHUNK);
+        if (!room) {
+            return error_set(err, -ENOMEM, "out of memory");
+        }
+        ssize_t n = recv(client->fd, room, READ_CHUNK, 0);
         if (n == 0 || (n < 0 && errno == ECONNRESET)) {
             return error_set(err, -ECONNRESET, "gearsd closed the connection");
         }
         if (n > 0) {
-            text_append(in, buffer, (size_t)n);
-            if (in->failed) {
-                return error_set(err, -ENOMEM, "out of memory");
-            }
+            varlink_framing_add(&client->in, (size_t)n);
         } else if (errno != EAGAIN && errno != EINTR) {
             return error_errno(err, -errno, "reading from gearsd");
         }

@@ -25,6 +25,7 @@ struct varlink_connection *varlink_connection_create(struct varlink_service *ser
     connection->service = service;
     connection->fd = fd;
     connection->deadline = -1;
+    connection->in.limit = VARLINK_MESSAGE_LIMIT;
     return connection;
 }
 
@@ -40,7 +41,7 @@ void varlink_connection_destroy(struct varlink_connection *connection)
         varlink_call_destroy(call);
     }
     close(connection->fd);
-    free(connection->in);
+    varlink_framing_finish(&connection->in);
     text_finish(&connection->out);
     free(connection);
 }
@@ -54,15 +55,15 @@ static bool is_busy(const struct varlink_connection *connection)
 short varlink_connection_events(const struct varlink_connection *connection)
 {
     bool busy = is_busy(connection);
-    /* While busy a little is read ahead, to notice that the client left; the rest waits in the
-     * kernel. */
-    bool reads = !connection->ending && !connection->peer_done &&
-                 (!busy || connection->in_length < READ_CHUNK);
+    /* While busy a little is read ahead; the rest waits in the kernel. That the client left is
+     * always noticed. */
+    bool hears = !connection->ending && !connection->peer_done;
+    bool reads = hears && (!busy || varlink_framing_waiting(&connection->in) < READ_CHUNK);
     /* Calls read earlier and an end seen earlier: the socket will not tell of them again. */
     bool due = !busy && !connection->ending &&
-               (connection->peer_done || connection->in_length > connection->scanned);
+               (connection->peer_done || varlink_framing_has_news(&connection->in));
     bool writes = connection->out.length > connection->sent || connection->ending || due;
-    return (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
+    return (short)((reads ? POLLIN : hears ? POLLRDHUP : 0) | (writes ? POLLOUT : 0));
 }
 
 void varlink_connection_end(struct varlink_connection *connection)
@@ -78,6 +79,18 @@ int64_t varlink_connection_deadline(const struct varlink_connection *connection)
     return connection->deadline;
 }
 
+int varlink_connection_expire(struct varlink_connection *connection, int64_t now_ms)
+{
+    if (connection->deadline < 0 || now_ms < connection->deadline) {
+        return 0;
+    }
+    if (connection->ending) {
+        return 1;
+    }
+    varlink_connection_refuse(connection, "message: not whole within 10 seconds");
+    return 0;
+}
+
 void varlink_connection_on_change(
     struct varlink_connection *connection, void (*changed)(void *), void *context)
 {
@@ -88,51 +101,60 @@ void varlink_connection_on_change(
 /* 0: read or nothing to read; 1: the peer will send no more; negative: broken. */
 static int fill(struct varlink_connection *connection)
 {
-    if (connection->in_length + READ_CHUNK > connection->in_capacity) {
-        size_t capacity = connection->in_length + READ_CHUNK;
-        capacity =
-            capacity < 2 * connection->in_capacity ? 2 * connection->in_capacity : capacity;
-        char *in = realloc(connection->in, capacity);
-        if (!in) {
-            return -ENOMEM;
-        }
-        connection->in = in;
-        connection->in_capacity = capacity;
+    char *room = varlink_framing_room(&connection->in, READ_CHUNK);
+    if (!room) {
+        return -ENOMEM;
     }
-    ssize_t n =
-        recv(connection->fd, connection->in + connection->in_length, READ_CHUNK, MSG_DONTWAIT);
+    ssize_t n = recv(connection->fd, room, READ_CHUNK, MSG_DONTWAIT);
     if (n > 0) {
-        connection->in_length += (size_t)n;
+        varlink_framing_add(&connection->in, (size_t)n);
         return 0;
     }
     return n == 0 ? 1 : errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+void varlink_connection_put(struct varlink_connection *connection, cJSON *message)
+{
+    char *text = cJSON_PrintUnformatted(message);
+    cJSON_Delete(message);
+    if (text) {
+        text_append(&connection->out, text, strlen(text) + 1);
+        free(text);
+    } else {
+        varlink_connection_end(connection);
+    }
+}
+
+void varlink_connection_refuse(struct varlink_connection *connection, const char *words)
+{
+    cJSON *message = cJSON_CreateObject();
+    cJSON_AddStringToObject(message, "error", "org.varlink.service.InvalidParameter");
+    cJSON *parameters = cJSON_AddObjectToObject(message, "parameters");
+    cJSON_AddStringToObject(parameters, "parameter", words);
+    varlink_connection_put(connection, message);
+    varlink_connection_end(connection);
 }
 
 /* Serve whole messages until one call stays open, replies pile up or bytes run out. */
 static int serve(struct varlink_connection *connection)
 {
     while (!is_busy(connection) && !connection->ending) {
-        char *zero = connection->in_length > connection->scanned
-                         ? memchr(connection->in + connection->scanned, 0,
-                               connection->in_length - connection->scanned)
-                         : NULL;
-        if (!zero) {
-            connection->scanned = connection->in_length;
-            return connection->in_length >= VARLINK_MESSAGE_LIMIT ? -EMSGSIZE : 0;
+        char *message = NULL;
+        size_t length = 0;
+        int code = varlink_framing_next(&connection->in, &message, &length);
+        if (code <= 0) {
+            if (code) {
+                varlink_connection_refuse(connection, "message: longer than 1 MiB");
+            }
+            return 0;
         }
-        size_t length = (size_t)(zero - connection->in);
-        if (length >= VARLINK_MESSAGE_LIMIT) {
-            return -EMSGSIZE;
-        }
-        int code = varlink_serve(connection, connection->in, length);
-        size_t used = length + 1;
-        memmove(connection->in, connection->in + used, connection->in_length - used);
-        connection->in_length -= used;
-        connection->scanned = 0;
+        code = varlink_serve(connection, message, length);
         if (!connection->ending) {
             connection->deadline = -1;
         }
-        if (code) {
+        if (code == -EBADMSG) {
+            varlink_connection_refuse(connection, "message: not a Varlink call");
+        } else if (code) {
             return code;
         }
     }
@@ -175,10 +197,8 @@ static int flush(struct varlink_connection *connection)
 /* Memory goes back when a connection is at rest: many may idle. */
 static void trim(struct varlink_connection *connection)
 {
-    if (!connection->in_length) {
-        free(connection->in);
-        connection->in = NULL;
-        connection->in_capacity = 0;
+    if (!varlink_framing_waiting(&connection->in)) {
+        varlink_framing_finish(&connection->in);
     }
 }
 
@@ -186,6 +206,9 @@ int varlink_connection_process(struct varlink_connection *connection, short reve
 {
     int code = 0;
     connection->processing = true;
+    if (revents & POLLRDHUP) {
+        connection->peer_done = true;
+    }
     if (revents & (POLLIN | POLLHUP | POLLERR)) {
         code = fill(connection);
         if (code == 1) {
@@ -203,7 +226,7 @@ int varlink_connection_process(struct varlink_connection *connection, short reve
         code = serve(connection); /* room again for pipelined calls */
     }
     connection->processing = false;
-    bool waiting = connection->in_length && !is_busy(connection);
+    bool waiting = varlink_framing_waiting(&connection->in) && !is_busy(connection);
     if (!connection->ending && !waiting) {
         connection->deadline = -1;
     } else if (connection->deadline < 0) {

@@ -3,6 +3,7 @@
 #define PROTO_VARLINK_PRIVATE_H
 
 #include "common/text.h"
+#include "proto/varlink_framing.h"
 #include "proto/varlink_idl.h"
 #include "proto/varlink_service.h"
 
@@ -30,8 +31,7 @@ struct varlink_call {
 struct varlink_connection {
     struct varlink_service *service;
     int fd;
-    char *in;
-    size_t in_length, in_capacity, scanned;
+    struct varlink_framing in;
     struct text out;
     size_t sent;
     int64_t deadline;
@@ -45,6 +45,8 @@ struct varlink_connection {
 int varlink_serve(struct varlink_connection *connection, char *message, size_t length);
 /* Serve nothing more; what is queued may still be read until the deadline. */
 void varlink_connection_end(struct varlink_connection *connection);
+/* Queue one message whatever the queue holds; the connection ends when there is no memory. */
+void varlink_connection_put(struct varlink_connection *connection, cJSON *message);
 void varlink_call_destroy(struct varlink_call *call);
 extern const char varlink_service_description[];
 

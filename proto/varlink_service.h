@@ -2,8 +2,9 @@
  * methods, a connection turns bytes into calls and replies into bytes.
  *
  * Bounds: a message is at most 1 MiB and 32 levels deep and must be complete 10 s after its
- * first byte; at most 4 MiB wait for a slow reader. Calls of one connection are served in
- * order, one at a time. Nothing is freed inside a call that its owner is making. */
+ * first byte, else the connection ends with an error that says so; at most 4 MiB wait for a
+ * slow reader. Calls of one connection are served in order, one at a time. Nothing is freed
+ * inside a call that its owner is making. */
 #ifndef PROTO_VARLINK_SERVICE_H
 #define PROTO_VARLINK_SERVICE_H
 
@@ -42,7 +43,7 @@ int varlink_service_add(struct varlink_service *service, const char *description
 
 /* Takes the non-blocking `fd`, also on failure (NULL). */
 struct varlink_connection *varlink_connection_create(struct varlink_service *service, int fd);
-/* POLLIN | POLLOUT as wanted now. */
+/* POLLIN, POLLOUT, POLLRDHUP as wanted now. */
 short varlink_connection_events(const struct varlink_connection *connection);
 /* Read, serve, write. 0: go on; 1: over, destroy it. */
 int varlink_connection_process(struct varlink_connection *connection, short revents);
@@ -50,8 +51,12 @@ int varlink_connection_process(struct varlink_connection *connection, short reve
 void varlink_connection_on_change(
     struct varlink_connection *connection, void (*changed)(void *), void *context);
 /* Monotonic milliseconds by which the message begun must be complete, or the last replies of an
- * ending connection read: destroy it then. −1: neither. May change wherever events may. */
+ * ending connection read. −1: neither. May change wherever events may. */
 int64_t varlink_connection_deadline(const struct varlink_connection *connection);
+/* Call it when the deadline may have come. 0: go on; 1: over, destroy it. */
+int varlink_connection_expire(struct varlink_connection *connection, int64_t now_ms);
+/* Tell the peer why and end: nothing more is read, what is queued may still be. */
+void varlink_connection_refuse(struct varlink_connection *connection, const char *words);
 /* Ends calls under way through their on_close. */
 void varlink_connection_destroy(struct varlink_connection *connection);
 

@@ -62,8 +62,9 @@ static void rearm(struct client *client)
     }
     event_del(client->event);
     event_assign(client->event, client->control->manager->base, client->fd,
-        (short)((events & POLLIN ? EV_READ : 0) | (events & POLLOUT ? EV_WRITE : 0)), on_client,
-        client);
+        (short)((events & POLLIN ? EV_READ : 0) | (events & POLLOUT ? EV_WRITE : 0) |
+                (events & POLLRDHUP ? EV_CLOSED : 0)),
+        on_client, client);
     event_add(client->event, timeout);
 }
 
@@ -71,10 +72,10 @@ static void on_client(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     struct client *client = argument;
-    short revents = (short)((what & EV_READ ? POLLIN : 0) | (what & EV_WRITE ? POLLOUT : 0));
-    bool late = (what & EV_TIMEOUT) && varlink_connection_deadline(client->connection) >= 0 &&
-                clock_monotonic_ms() >= varlink_connection_deadline(client->connection);
-    if (late || varlink_connection_process(client->connection, revents)) {
+    short revents = (short)((what & EV_READ ? POLLIN : 0) | (what & EV_WRITE ? POLLOUT : 0) |
+                            (what & EV_CLOSED ? POLLRDHUP : 0));
+    if (varlink_connection_expire(client->connection, clock_monotonic_ms()) ||
+        varlink_connection_process(client->connection, revents)) {
         drop_client(client);
     } else {
         rearm(client);

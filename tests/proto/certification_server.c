@@ -51,11 +51,9 @@ static int prepare(int listener)
 static void serve_round(void)
 {
     for (size_t i = count; i-- > 0;) {
-        int64_t deadline = varlink_connection_deadline(connections[i]);
-        bool late = deadline >= 0 && clock_monotonic_ms() >= deadline;
         short revents = items[FIXED + i].revents;
-        if ((revents && varlink_connection_process(connections[i], revents)) ||
-            (!revents && late)) {
+        if (varlink_connection_expire(connections[i], clock_monotonic_ms()) ||
+            (revents && varlink_connection_process(connections[i], revents))) {
             drop_connection(i);
         }
     }

@@ -185,6 +185,24 @@ static void ends_on_a_reply_too_long(void)
     free(text);
 }
 
+/* A client that says much while its call is under way, then leaves: nobody waits for it. */
+static void notices_who_left_behind_a_queue(void)
+{
+    struct peer peer = {0};
+    char block[100000];
+    memset(block, ' ', sizeof block);
+    peer_start(&peer);
+    peer_say(&peer, HOLD);
+    peer_send(&peer, block, sizeof block);
+    peer_pump(&peer);
+    CHECK(peer.connection && peer.held[0]);
+    peer_leave(&peer);
+    peer_pump(&peer);
+    CHECK(!peer.connection);
+    CHECK_INT(peer.closed_count, 1);
+    peer_finish(&peer);
+}
+
 /* A reader that is always a little behind costs no more than the queue's limit allows. */
 static void a_lagging_reader_costs_bounded_memory(void)
 {
@@ -222,6 +240,7 @@ int main(void)
     destroying_tells_too();
     ends_a_slow_reader();
     ends_on_a_reply_too_long();
+    notices_who_left_behind_a_queue();
     a_lagging_reader_costs_bounded_memory();
     return check_result();
 }

@@ -58,14 +58,21 @@ static void dispatches(void)
         REFUSED("InterfaceNotFound", "interface", "org.absent"));
 }
 
-/* Nothing is answered and the server's end is over; no method ran. */
-static void ends(const void *bytes, size_t length, const char *words)
+#define REASON(words)                                                                          \
+    "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":"       \
+    "\"message: " words "\"}}"
+#define NO_CALL REASON("not a Varlink call")
+#define TOO_LONG REASON("longer than 1 MiB")
+
+/* The reason is all that is answered and the server's end is over; no method ran. */
+static void ends(const void *bytes, size_t length, const char *reason, const char *words)
 {
     struct peer peer = {0};
     peer_start(&peer);
     peer_send(&peer, bytes, length);
     peer_pump(&peer);
-    if (!CHECK(!peer.connection) || !CHECK(!peer_hear(&peer)) || !CHECK_INT(peer.runs, 0)) {
+    if (!CHECK(!peer.connection) || !CHECK_STRING(peer_hear(&peer), reason) ||
+        !CHECK(!peer_hear(&peer)) || !CHECK_INT(peer.runs, 0)) {
         fprintf(stderr, "    after %s\n", words);
     }
     peer_finish(&peer);
@@ -85,7 +92,7 @@ static void refuses_garbage(void)
         ECHO("\\ud800"), ECHO("\\x"), "\x80" ECHO("a"), "{\"method\":\"a.b",
         "GET / HTTP/1.1\r\n\r\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        ends(bad[i], strlen(bad[i]) + 1, bad[i]);
+        ends(bad[i], strlen(bad[i]) + 1, NO_CALL, bad[i]);
     }
 }
 
@@ -116,11 +123,12 @@ static void bounds_nesting(void)
         if (n <= 30) {
             answers(text, "{\"parameters\":{}}");
         } else {
-            ends(text, strlen(text) + 1, "deep nesting");
+            const char *reason = strlen(text) < VARLINK_MESSAGE_LIMIT ? NO_CALL : TOO_LONG;
+            ends(text, strlen(text) + 1, reason, "deep nesting");
         }
         free(text);
         text = i % 2 ? nested(n, '{', '}', false) : nested(n, '[', ']', false);
-        ends(text, strlen(text) + 1, "deep nesting left open");
+        ends(text, strlen(text) + 1, NO_CALL, "deep nesting left open");
         free(text);
     }
 }
@@ -152,8 +160,8 @@ static void bounds_length(void)
     peer_finish(&peer);
     free(text);
     text = sized(VARLINK_MESSAGE_LIMIT);
-    ends(text, VARLINK_MESSAGE_LIMIT + 1, "1 MiB and its NUL");
-    ends(text, VARLINK_MESSAGE_LIMIT, "1 MiB without an end");
+    ends(text, VARLINK_MESSAGE_LIMIT + 1, TOO_LONG, "1 MiB and its NUL");
+    ends(text, VARLINK_MESSAGE_LIMIT, TOO_LONG, "1 MiB without an end");
     free(text);
     peer = (struct peer){0};
     peer_start(&peer);
@@ -165,6 +173,30 @@ static void bounds_length(void)
     }
     CHECK(!peer.connection); /* it was not read to the end of time */
     CHECK(taken <= VARLINK_MESSAGE_LIMIT + (1 << 20));
+    peer_finish(&peer);
+}
+
+static void ends_who_takes_too_long(void)
+{
+    struct peer peer = {0};
+    peer_start(&peer);
+    CHECK_INT(varlink_connection_expire(peer.connection, INT64_MAX), 0); /* at rest: for ever */
+    peer_send(&peer, "{", 1);
+    peer_pump(&peer);
+    int64_t deadline = varlink_connection_deadline(peer.connection);
+    CHECK_INT(varlink_connection_expire(peer.connection, deadline - 1), 0);
+    CHECK(!peer_hear(&peer));
+    CHECK_INT(varlink_connection_expire(peer.connection, deadline), 0);
+    CHECK(varlink_connection_deadline(peer.connection) >= deadline); /* to read why */
+    CHECK_STRING(peer_hear(&peer), REASON("not whole within 10 seconds"));
+    CHECK(!peer.connection);
+    peer_finish(&peer);
+    peer = (struct peer){0};
+    peer_start(&peer);
+    peer_send(&peer, "{", 1);
+    peer_pump(&peer);
+    CHECK_INT(varlink_connection_expire(peer.connection, INT64_MAX), 0);
+    CHECK_INT(varlink_connection_expire(peer.connection, INT64_MAX), 1); /* nor does it read */
     peer_finish(&peer);
 }
 
@@ -306,6 +338,7 @@ int main(void)
     refuses_garbage();
     bounds_nesting();
     bounds_length();
+    ends_who_takes_too_long();
     takes_halves();
     pipelines();
     holds_back_who_does_not_read();
