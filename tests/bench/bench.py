@@ -8,6 +8,8 @@ import platform
 import time
 from pathlib import Path
 
+import control
+import lab
 import relay
 
 
@@ -16,13 +18,20 @@ def main() -> None:
     parser.add_argument("programs", type=Path, help="the folder of gearsctl and bench_load")
     parser.add_argument("--venv", type=Path, help="a Python environment with JupyterLab")
     parser.add_argument("--quick", action="store_true", help="about a minute, rougher")
+    parser.add_argument("--only", choices=("relay", "control", "lab"), action="append")
     options = parser.parse_args()
     start = time.monotonic()
     print(
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, Linux {platform.release()}, "
         f"{os.cpu_count()} cores; medians, and ratios within one run"
     )
-    relay.run(options.programs, options.quick)
+    groups = options.only or ["relay", "control", "lab"]
+    if "relay" in groups:
+        relay.run(options.programs, options.quick)
+    if "control" in groups:
+        control.run(options.programs, options.quick)
+    if "lab" in groups:
+        lab.run(options.programs, options.quick, options.venv)
     print(f"\n{time.monotonic() - start:.0f} s")
 
 

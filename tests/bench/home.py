@@ -74,7 +74,9 @@ class Gears:
         return self.status()["daemon"]["pid"]
 
     def all_ready(self) -> bool:
-        return all(service["state"] == "ready" for service in self.status()["services"])
+        """Those that are wanted; a lab stands in every configuration."""
+        wanted = [s for s in self.status()["services"] if s["wanted"] == "start"]
+        return bool(wanted) and all(service["state"] == "ready" for service in wanted)
 
     def processes(self, name: str = "") -> list[int]:
         """Those that were given this home, except zombies; of one program when named."""

@@ -64,10 +64,10 @@ def tree_memory(pid: int) -> Memory:
     return Memory(*(sum(column) for column in zip(*parts)))
 
 
-def switches(pid: int) -> int:
-    """Context switches of all threads of a process and its descendants: it ran that often."""
+def switches(pid: int, *, descend: bool = True) -> int:
+    """Context switches of all threads of a process (and its descendants): it ran that often."""
     total = 0
-    for each in children(pid):
+    for each in children(pid) if descend else [pid]:
         for task in Path(f"/proc/{each}/task").iterdir():
             for row in (task / "status").read_text().splitlines():
                 if "ctxt_switches" in row:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures Gears beside socat, haproxy, nginx, supervisor, tmux and a bare JupyterLab, all in one
-# run: sh tests/bench/run.sh [--quick]. As root on Debian it installs the peers; otherwise it names
+# run: sh tests/bench/run.sh [--quick] [--only relay|control|lab]. As root on Debian it installs the peers; otherwise it names
 # what is missing and goes on without. The machine must be quiet: only ratios of one run count.
 set -eu
 
