@@ -45,6 +45,7 @@ static void add_state(struct keeper *keeper, struct link_frame *frame)
         : keeper->phase == PHASE_RUNNING                  ? LINK_KEEPER_RUNNING
                                                           : LINK_KEEPER_STOPPING);
     link_frame_u64(frame, LINK_TAG_READY, keeper->ready);
+    link_frame_u64(frame, LINK_TAG_PAUSED, keeper->paused);
     link_frame_u64(frame, LINK_TAG_LOG_STALLED, keeper->stalled);
 }
 
@@ -63,10 +64,16 @@ static void send_message(struct keeper *keeper, enum link_type type, uint32_t re
     if (type == LINK_KEEPER_LOG_STALL) {
         link_frame_u64(&frame, LINK_TAG_LOG_STALLED, keeper->stalled);
     }
+    if (type == LINK_KEEPER_PAUSED) {
+        link_frame_u64(&frame, LINK_TAG_PAUSED, keeper->paused);
+    }
     int code = link_send(keeper->controller, &frame);
-    if (code == -EPIPE || code == -ECONNRESET) {
+    /* EAGAIN: a gearsd that stands. What it cannot be told now it asks for when it finds the
+     * connection closed; that a segment was rotated may be missed. */
+    if (code == -EPIPE || code == -ECONNRESET ||
+        (code == -EAGAIN && type != LINK_KEEPER_LOG_ROTATED)) {
         control_drop(keeper);
-    } /* -EAGAIN: a stopped gearsd; its successor asks for the whole state anyway */
+    }
 }
 
 void control_tell(struct keeper *keeper, enum link_type type)
@@ -80,6 +87,36 @@ void control_drop(struct keeper *keeper)
         close(keeper->controller);
         keeper->controller = -1;
     }
+}
+
+int control_listen(struct keeper *keeper, struct error *err)
+{
+    int fd = unix_listen(keeper->orders.link_path, SOCK_SEQPACKET, 16, err);
+    if (fd < 0) {
+        return fd;
+    }
+    if (keeper->listener >= 0) {
+        close(keeper->listener);
+    }
+    keeper->listener = fd;
+    if (stat(keeper->orders.link_path, &keeper->bound)) {
+        keeper->bound = (struct stat){0};
+    }
+    return 0;
+}
+
+void control_unlisten(struct keeper *keeper)
+{
+    struct stat now;
+    if (keeper->listener < 0) {
+        return;
+    }
+    if (!stat(keeper->orders.link_path, &now) && now.st_ino == keeper->bound.st_ino &&
+        now.st_dev == keeper->bound.st_dev) {
+        unlink(keeper->orders.link_path);
+    }
+    close(keeper->listener);
+    keeper->listener = -1;
 }
 
 void control_accept(struct keeper *keeper)

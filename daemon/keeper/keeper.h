@@ -9,6 +9,7 @@
 #include <regex.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "common/error.h"
@@ -52,6 +53,8 @@ struct keeper {
     struct ring ring;
     struct stream streams[2];
     int signal_fd, listener, controller, notify_fd;
+    struct stat bound; /* the listener's file: a successor may put its own in its place */
+    bool paused;       /* a signal stopped the main process */
     pid_t pid;
     uint64_t start_time;
     int64_t started_at_us;
@@ -95,6 +98,8 @@ void tree_reap(struct keeper *keeper);
 void tree_stop(struct keeper *keeper, int signal, int64_t timeout_ms);
 void tree_step(struct keeper *keeper); /* a deadline passed or a process ended */
 /* control.c */
+int control_listen(struct keeper *keeper, struct error *err); /* again: the file was deleted */
+void control_unlisten(struct keeper *keeper);
 void control_accept(struct keeper *keeper);
 void control_read(struct keeper *keeper);
 void control_tell(struct keeper *keeper, enum link_type type);

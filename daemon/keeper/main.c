@@ -91,13 +91,14 @@ static int set_up(struct keeper *keeper, struct error *err)
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
     sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGUSR1); /* a new gearsd that does not find our socket's file */
     keeper->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
     keeper->record_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     prctl(PR_SET_NAME, "gears-keeper");
-    keeper->listener = unix_listen(keeper->orders.link_path, SOCK_SEQPACKET, 16, err);
-    if (keeper->listener < 0) {
-        return keeper->listener;
+    code = control_listen(keeper, err);
+    if (code) {
+        return code;
     }
     if (keeper->orders.ready_log) {
         if (regcomp(&keeper->regex, keeper->orders.ready_log, REG_EXTENDED | REG_NOSUB)) {
@@ -117,6 +118,8 @@ static void read_signals(struct keeper *keeper)
     while (read(keeper->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGTERM) {
             tree_stop(keeper, SIGTERM, ORDERLY_STOP_MS);
+        } else if (info.ssi_signo == SIGUSR1) {
+            control_listen(keeper, NULL);
         }
     }
     tree_reap(keeper);
@@ -267,11 +270,10 @@ int main(void)
         keeper.progress_ms = clock_monotonic_ms();
         control_tell(&keeper, LINK_KEEPER_STARTED);
         loop(&keeper);
+        control_unlisten(&keeper); /* first: a restart may bind this name at any moment */
         end_writer(&keeper);
     }
-    if (keeper.listener >= 0) {
-        unlink(keeper.orders.link_path);
-    }
+    control_unlisten(&keeper);
     if (keeper.notify_fd >= 0) {
         unlink(keeper.orders.notify_path);
     }

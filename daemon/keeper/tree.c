@@ -55,12 +55,25 @@ static void finish(struct keeper *keeper)
     record_exit_start(keeper);
 }
 
+/* A signal stopped the main process, or continued it: said, for ill health ends nothing. */
+static void set_paused(struct keeper *keeper, bool paused)
+{
+    if (keeper->paused != paused && keeper->phase == PHASE_RUNNING) {
+        keeper->paused = paused;
+        control_tell(keeper, LINK_KEEPER_PAUSED);
+    }
+}
+
 void tree_reap(struct keeper *keeper)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
         if (pid != keeper->pid) {
+            continue;
+        }
+        if (WIFSTOPPED(status) || WIFCONTINUED(status)) {
+            set_paused(keeper, WIFSTOPPED(status));
             continue;
         }
         keeper->exited = true;
