@@ -40,6 +40,7 @@ struct pending {
     struct varlink_call *call; /* NULL: the client left */
     char name[33];             /* of the service; "" for gearsd's own acts */
     bool wait, plain;          /* wait for `goal`; an empty reply */
+    bool gone;                 /* the service is no more when the act is done */
     enum service_state goal;
     int64_t timeout_ms; /* −1: the service's start_timeout */
     int port;           /* reply with it; 0: none */

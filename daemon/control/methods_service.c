@@ -170,14 +170,11 @@ void method_remove(struct varlink_call *call, const cJSON *parameters, void *con
 {
     struct control *control = context;
     struct service *service = call_service(control, call, parameters);
-    struct error err;
-    if (!service) {
-        return;
-    }
-    if (manager_remove(control->manager, service, &err)) {
-        reply_failed(call, service->config->name, err.text);
-    } else {
-        varlink_call_reply(call, NULL);
+    struct pending *pending =
+        service ? pending_create(control, call, service->config->name, parameters) : NULL;
+    if (pending) {
+        pending->gone = true;
+        manager_remove(control->manager, service, pending_done, pending);
     }
 }
 

@@ -39,14 +39,14 @@ void pending_done(void *context, int code, const struct error *err)
     }
     varlink_call_on_close(call, NULL, NULL);
     struct service *service = manager_find(control->manager, copy.name);
-    if (code || (copy.name[0] && !service)) {
+    if (code || (copy.name[0] && !service && !copy.gone)) {
         reply_failed(call, copy.name[0] ? copy.name : NULL,
             code ? err->text : "it was removed meanwhile");
     } else if (copy.port) {
         cJSON *object = cJSON_CreateObject();
         cJSON_AddNumberToObject(object, "port", copy.port);
         varlink_call_reply(call, object);
-    } else if (copy.plain) {
+    } else if (copy.plain || copy.gone) {
         varlink_call_reply(call, NULL);
     } else if (copy.wait) {
         wait_for_state(control, call, service, copy.goal,

@@ -93,15 +93,19 @@ static void on_finished(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-struct worker *worker_create(struct event_base *base)
+struct worker *worker_create(struct event_base *base, const char *name)
 {
     struct worker *worker = calloc(1, sizeof *worker);
     if (!worker) {
         return NULL;
     }
+    pthread_condattr_t steady; /* a jump of the clock lengthens no wait */
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->wake, NULL);
-    pthread_cond_init(&worker->idle, NULL);
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&worker->idle, &steady);
+    pthread_condattr_destroy(&steady);
     worker->last = &worker->first;
     worker->finished_last = &worker->finished;
     worker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -121,6 +125,7 @@ struct worker *worker_create(struct event_base *base)
         free(worker);
         return NULL;
     }
+    pthread_setname_np(thread, name);
     pthread_detach(thread);
     return worker;
 }
@@ -158,7 +163,7 @@ int64_t worker_busy_ms(struct worker *worker)
 void worker_drain(struct worker *worker, int64_t timeout_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ms / 1000;
     pthread_mutex_lock(&worker->lock);
     while (worker->first || worker->started_ms) {

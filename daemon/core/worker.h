@@ -16,8 +16,9 @@ struct worker;
 typedef int worker_run(void *context, struct error *err);
 typedef void worker_done(void *context, int code, const struct error *err);
 
-/* NULL when out of memory or threads. */
-struct worker *worker_create(struct event_base *base);
+/* `name` (at most 15 bytes) is the thread's, for ps and debuggers. NULL when out of memory or
+ * threads. */
+struct worker *worker_create(struct event_base *base, const char *name);
 /* Queue a job. 0; -EAGAIN when 4096 jobs wait already (a hung filesystem): refuse the request.
  */
 int worker_submit(struct worker *worker, worker_run *run, worker_done *done, void *context);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "daemon/core/log.h"
 #include "daemon/service/manager.h"
 
@@ -14,8 +15,7 @@ struct act {
     struct manager *manager;
     char name[33];
     enum service_event event;
-    bool has_event;
-    bool wanted_before, failed_before;
+    bool has_event, is_run;
     manager_done *done;
     void *context;
 };
@@ -27,18 +27,62 @@ static void answer(manager_done *done, void *context, int code, const struct err
     }
 }
 
+static void drop(struct service *service)
+{
+    relay_client_forget(service->manager->relay, service);
+    manager_drop(service->manager, service);
+}
+
+/* The record could not be written. A stop is carried out all the same: who is out of quota must
+ * be able to end things; anything else changes nothing. */
+static void refuse(struct act *act, struct service *service, int code, const struct error *err)
+{
+    struct error words = *err;
+    if (act->has_event && act->event == EVENT_STOP) {
+        service_apply(service, EVENT_STOP);
+        error_set(&words, code,
+            "it is being stopped, but that cannot be recorded, so a new gearsd may start it "
+            "again: %s",
+            err->text);
+    } else if (act->has_event) {
+        service->wish.wanted = service->machine.wanted;
+        service->wish.fresh = service->wish.again = false;
+    }
+    answer(act->done, act->context, code, &words);
+    if (act->is_run) {
+        drop(service);
+    }
+}
+
 static void on_durable(void *context, int code, const struct error *err)
 {
     struct act *act = context;
     struct service *service = manager_find(act->manager, act->name);
-    if (service && act->has_event && !code) {
-        service_apply(service, act->event);
-    } else if (service && act->has_event) {
-        service->machine.wanted = act->wanted_before; /* refused: nothing changes */
-        service->failed = act->failed_before;
+    if (service && code) {
+        refuse(act, service, code, err);
+    } else {
+        if (service && act->has_event) {
+            service_apply(service, act->event);
+        }
+        answer(act->done, act->context, code, err);
     }
-    answer(act->done, act->context, code, err);
     free(act);
+}
+
+static bool is_idle(const struct service *service)
+{
+    enum service_state state = service->machine.state;
+    return state == SERVICE_STOPPED || state == SERVICE_FAILED;
+}
+
+static void set_wish(struct service *service, enum service_event event)
+{
+    bool runs = !is_idle(service) && service->machine.state != SERVICE_BACKOFF;
+    service->wish.wanted = event == EVENT_START || event == EVENT_RESTART;
+    service->wish.fresh = service->wish.wanted && !runs;
+    service->wish.again =
+        service->wish.wanted && runs &&
+        (event == EVENT_RESTART || service->machine.state == SERVICE_STOPPING);
 }
 
 /* Record the wish `event` (when has_event) and go on in on_durable. */
@@ -46,23 +90,24 @@ static void submit(struct service *service, bool has_event, enum service_event e
     manager_done *done, void *context)
 {
     struct act *act = calloc(1, sizeof *act);
-    if (!act) {
-        struct error err = {"out of memory"};
-        answer(done, context, -ENOMEM, &err);
+    struct error err = {"out of memory"};
+    if (!act || service->removing) {
+        int code = act ? error_set(&err, -EBUSY, "it is being removed") : -ENOMEM;
+        free(act);
+        answer(done, context, code, &err);
         return;
     }
     *act = (struct act){.manager = service->manager,
         .event = event,
         .has_event = has_event,
-        .wanted_before = service->machine.wanted,
-        .failed_before = service->failed,
+        .is_run = has_event && service->adhoc && !service->recorded,
         .done = done,
         .context = context};
     snprintf(act->name, sizeof act->name, "%s", service->config->name);
     if (has_event) {
-        service->machine.wanted = event == EVENT_START || event == EVENT_RESTART;
-        service->failed = false;
+        set_wish(service, event);
     }
+    service->recorded = true;
     store_submit(service, on_durable, act);
 }
 
@@ -73,12 +118,6 @@ static void replace_string(char **slot, const char *value)
         free(*slot);
         *slot = copy;
     }
-}
-
-static bool is_idle(const struct service *service)
-{
-    enum service_state state = service->machine.state;
-    return state == SERVICE_STOPPED || state == SERVICE_FAILED;
 }
 
 /* At a start from rest the newest configuration counts. */
@@ -164,8 +203,7 @@ struct service *manager_run(struct manager *manager, struct service_config *conf
         return NULL;
     }
     if (old) {
-        relay_client_forget(manager->relay, old);
-        manager_drop(manager, old);
+        drop(old);
     }
     struct service *service = manager_add(manager, config);
     if (!service) {
@@ -178,40 +216,75 @@ struct service *manager_run(struct manager *manager, struct service_config *conf
     return service;
 }
 
-static int run_unlink(void *context, struct error *err)
+struct removal {
+    struct manager *manager;
+    char name[33];
+    manager_done *done;
+    void *context;
+};
+
+static int run_removal(void *context, struct error *err)
 {
-    (void)err;
-    char *path = context;
-    if (unlink(path) && errno != ENOENT) {
-        log_line("record not removed path=%s cause=\"%s\"", path, strerror(errno));
+    struct removal *removal = context;
+    const struct home *home = &removal->manager->home;
+    char record[PATH_MAX], end[PATH_MAX];
+    if (home_path(home, record, "state", "service/%s.rec", removal->name) ||
+        home_path(home, end, "state", "exit/%s.rec", removal->name)) {
+        return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
     }
-    free(path);
-    return 0;
+    if (unlink(record) && errno != ENOENT) {
+        return error_errno(err, -errno, "cannot remove %s", record);
+    }
+    int code = file_sync_parent(record, err);
+    unlink(end); /* means nothing without the other */
+    return code;
 }
 
-int manager_remove(struct manager *manager, struct service *service, struct error *err)
+static void on_removed(void *context, int code, const struct error *err)
 {
-    const char *name = service->config->name;
-    if (!service->adhoc && !service->orphaned) {
-        return error_set(err, -EPERM, "%s is defined in gears.conf; remove it there", name);
+    struct removal *removal = context;
+    struct manager *manager = removal->manager;
+    struct service *service = manager_find(manager, removal->name);
+    if (service) {
+        service->removing = false;
     }
-    if (!is_idle(service)) {
-        return error_set(err, -EBUSY, "%s is %s; stop it first", name,
+    if (service && !code) {
+        manager_note(manager, NULL, "removed", "%s was removed", removal->name);
+        drop(service);
+    }
+    answer(removal->done, removal->context, code, err);
+    free(removal);
+}
+
+void manager_remove(
+    struct manager *manager, struct service *service, manager_done *done, void *context)
+{
+    struct error err;
+    const char *name = service->config->name;
+    int code = 0;
+    if (!service->adhoc && !service->orphaned) {
+        code = error_set(&err, -EPERM, "%s is defined in gears.conf; remove it there", name);
+    } else if (!is_idle(service) || service->removing) {
+        code = error_set(&err, -EBUSY, "%s is %s; stop it first", name,
             service_state_name(service->machine.state));
     }
-    char path[PATH_MAX];
-    home_path(&manager->home, path, "state", "service/%s.rec", name);
-    char *copy = strdup(path);
-    if (!copy || worker_submit(manager->io, run_unlink, NULL, copy)) {
-        free(copy);
-        return error_set(
-            err, -EAGAIN, "the record of %s cannot be removed now; try again", name);
+    struct removal *removal = code ? NULL : calloc(1, sizeof *removal);
+    if (removal) {
+        *removal = (struct removal){.manager = manager, .done = done, .context = context};
+        snprintf(removal->name, sizeof removal->name, "%s", name);
+        log_audit("remove service=%s", name);
+        service->removing = true;
+        code = worker_submit(manager->io, run_removal, on_removed, removal);
     }
-    log_audit("remove service=%s", name);
-    manager_note(manager, NULL, "removed", "%s was removed", name);
-    relay_client_forget(manager->relay, service);
-    manager_drop(manager, service);
-    return 0;
+    if (!code && removal) {
+        return;
+    }
+    if (!code || removal) {
+        code = error_set(&err, -EAGAIN, "the record cannot be removed now; try again");
+    }
+    service->removing = false;
+    free(removal);
+    answer(done, context, code, &err);
 }
 
 int manager_signal(struct service *service, int signal, struct error *err)
@@ -243,8 +316,7 @@ void manager_reconfigure(struct manager *manager, struct config *config)
         if (s->adhoc || config_find(config, s->config->name)) {
             s->orphaned = false;
         } else if (is_idle(s)) {
-            relay_client_forget(manager->relay, s);
-            manager_drop(manager, s);
+            drop(s);
         } else {
             s->orphaned = true;
         }

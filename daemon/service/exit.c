@@ -9,7 +9,9 @@ static void read_end(const struct record *record, struct service_exit *end)
 {
     const char *number = record_find(record, "exit.signal", 0);
     const char *lost = record_find(record, "lost", 0);
+    const char *survivors = record_find(record, "survivors", 0);
     int64_t code = record_integer(record, "exit.code", -1);
+    end->how = EXIT_UNKNOWN;
     end->at_us = record_integer(record, "exit.at", 0);
     if (code >= 0) {
         end->how = EXIT_CODE;
@@ -18,6 +20,9 @@ static void read_end(const struct record *record, struct service_exit *end)
         end->how = EXIT_SIGNAL;
     }
     snprintf(end->lost, sizeof end->lost, "%s", lost ? lost : "");
+    if (survivors && *survivors) {
+        snprintf(end->note, sizeof end->note, "could not be killed: %s", survivors);
+    }
 }
 
 bool exit_load(
@@ -25,7 +30,7 @@ bool exit_load(
 {
     char path[PATH_MAX];
     struct record *record = NULL;
-    *end = (struct service_exit){.how = EXIT_UNKNOWN};
+    *end = (struct service_exit){.how = EXIT_NONE};
     if (home_path(home, path, "state", "exit/%s.rec", name) ||
         record_load(path, &record, NULL)) {
         return false;
@@ -33,7 +38,7 @@ bool exit_load(
     bool gone = false;
     if (nonce[0] && string_equal(record_find(record, "nonce", 0), nonce)) {
         read_end(record, end);
-        gone = string_equal(record_find(record, "tree", 0), "gone");
+        gone = record_find(record, "tree", 0) != NULL; /* what survived is named, not awaited */
     }
     record_destroy(record);
     return gone;

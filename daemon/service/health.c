@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/clock.h"
+#include "common/proc.h"
 #include "daemon/core/log.h"
 #include "daemon/service/manager.h"
 #include "daemon/service/port_owner.h"
@@ -146,6 +147,9 @@ void health_watch_start(struct service *service)
     const struct launch *launch = &service->launch;
     struct stat st;
     bool by_socket = launch->ready == READY_SOCKET || launch->ready == READY_HTTP;
+    if (service->paused) {
+        return; /* begins when it is continued */
+    }
     if (launch->ready == READY_STARTED ||
         (service->program_ready &&
             (launch->ready == READY_LOG || launch->ready == READY_NOTIFY))) {
@@ -180,11 +184,37 @@ void health_program_ready(struct service *service)
     }
 }
 
+/* A keeper that a signal stopped answers nothing and ends nothing: only /proc can tell. */
+static bool check_keeper(struct service *service)
+{
+    struct proc_stat st;
+    char words[120];
+    bool stopped = service->keeper && service->keeper_pid &&
+                   !proc_stat_read(service->keeper_pid, &st) && st.state == 'T';
+    if (stopped) {
+        snprintf(words, sizeof words, "its keeper is stopped by a signal; run: kill -CONT %d",
+            (int)service->keeper_pid);
+        health_set(service, "keeper", false, words);
+    } else if (string_equal(service->health.layer, "keeper") && service->keeper) {
+        health_set(service, "process", service->machine.state == SERVICE_READY, NULL);
+        service->probed_ms = 0;
+    }
+    return !stopped;
+}
+
 void health_probe(struct service *service)
 {
-    if (service->machine.state == SERVICE_READY &&
+    int64_t now = clock_monotonic_ms();
+    if (service->keeper && now - service->keeper_checked_ms >= FRESH_MS) {
+        service->keeper_checked_ms = now;
+        if (!check_keeper(service)) {
+            return;
+        }
+    }
+
+    if (service->machine.state == SERVICE_READY && !service->paused &&
         (service->launch.socket || service->launch.port) && !service->stop_sent &&
-        clock_monotonic_ms() - service->probed_ms >= FRESH_MS) {
+        now - service->probed_ms >= FRESH_MS) {
         start_probe(service);
     }
 }

@@ -12,11 +12,18 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/proc.h"
+#include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "daemon/service/manager.h"
 #include "daemon/service/spawn.h"
 
-enum { SEGMENTS_PER_BUDGET = 8, SEGMENT_MOST = 8 << 20, STOP_KINDLY_MS = 5000 };
+enum {
+    SEGMENTS_PER_BUDGET = 8,
+    SEGMENT_MOST = 8 << 20,
+    STOP_KINDLY_MS = 5000,
+    KEEPER_ANSWER_MS = 1000
+};
 
 struct launch_job {
     struct manager *manager;
@@ -92,9 +99,10 @@ static void make_start(struct service *service, struct link_frame *frame)
 static void spawn_keeper(struct service *service)
 {
     struct error err = {0};
-    char path[PATH_MAX + 32];
+    char path[PATH_MAX + 32], mark[80];
     snprintf(path, sizeof path, "%s/gears-keeper", service->manager->program_dir);
-    int fd = spawn_helper(path, &err);
+    snprintf(mark, sizeof mark, KEEPER_MARK "%s", service->nonce);
+    int fd = spawn_helper(path, mark, &err);
     if (fd < 0) {
         fail_launch(service, err.text);
         return;
@@ -164,7 +172,9 @@ void instance_launch(struct service *service)
     struct launch_job *job = calloc(1, sizeof *job);
     nonce_make(service->nonce);
     service->launching = true;
+    service->wish.fresh = service->wish.again = service->settled = false;
     service->stop_sent = service->program_ready = service->port_checked = false;
+    service->paused = service->adopted = false;
     service->cause[0] = 0;
     service->tries = 0;
     health_set(service, "process", false, "starting");
@@ -180,6 +190,32 @@ void instance_launch(struct service *service)
     }
 }
 
+/* Stopped by a signal is ill health, said and never acted on. */
+static void set_paused(struct service *service, bool paused)
+{
+    char words[160];
+    if (service->paused == paused) {
+        return;
+    }
+    service->paused = paused;
+    if (paused) {
+        snprintf(words, sizeof words,
+            "stopped by a signal (SIGSTOP); run: gearsctl signal %s CONT",
+            service->config->name);
+        health_set(service, "process", false, words);
+    } else {
+        health_set(service, "process", service->machine.state == SERVICE_READY, NULL);
+        service->probed_ms = 0;
+        if (service->machine.state == SERVICE_STARTING) {
+            health_watch_start(service);
+        } else {
+            health_probe(service);
+        }
+    }
+    manager_note(service->manager, service, paused ? "paused" : "continued",
+        "%s was %s by a signal", service->config->name, paused ? "stopped" : "continued");
+}
+
 static void read_status(struct service *service, const struct link_message *message)
 {
     char nonce[NONCE_TEXT_SIZE];
@@ -193,6 +229,7 @@ static void read_status(struct service *service, const struct link_message *mess
     service->started_at_us = (int64_t)link_u64(message, LINK_TAG_STARTED_AT, 0);
     service->log_dropped = link_u64(message, LINK_TAG_LOG_DROPPED, 0);
     service->program_ready = link_u64(message, LINK_TAG_READY, 0) != 0;
+    set_paused(service, link_u64(message, LINK_TAG_PAUSED, 0) != 0);
 }
 
 static void read_exit(struct service *service, const struct link_message *message)
@@ -235,6 +272,15 @@ static void on_gone(struct service *service, const struct link_message *message)
     service_apply(service, clean ? EVENT_DIED_CLEAN : EVENT_DIED);
 }
 
+/* A run that a former gearsd began counts from then, by the clock that never jumps. */
+static void adopt_times(struct service *service)
+{
+    int64_t ticks = sysconf(_SC_CLK_TCK);
+    int64_t begun_ms = (int64_t)service->start_time * 1000 / (ticks > 0 ? ticks : 100);
+    int64_t age_ms = clock_boot_ms() - begun_ms;
+    service->machine.started_ms = clock_monotonic_ms() - (age_ms > 0 ? age_ms : 0);
+}
+
 static void on_status(struct service *service, const struct link_message *message)
 {
     bool first = service->launching || !service->pid;
@@ -246,10 +292,15 @@ static void on_status(struct service *service, const struct link_message *messag
         return;
     }
     if (service->machine.state == SERVICE_STOPPING) {
-        service->stop_sent = false;
-        instance_kill(service);
+        if (first || state == LINK_KEEPER_RUNNING) { /* it has not heard of the stop */
+            service->stop_sent = false;
+            instance_kill(service);
+        }
     } else if (first && state == LINK_KEEPER_RUNNING) {
         service->since_us = service->started_at_us;
+        if (service->adopted) {
+            adopt_times(service);
+        }
         health_watch_start(service);
     }
 }
@@ -258,6 +309,7 @@ static void on_message(void *context, struct link_message *message)
 {
     struct service *service = context;
     char words[300];
+    service->heard = true;
     switch (message->type) {
     case LINK_KEEPER_STARTED:
     case LINK_KEEPER_STATUS:
@@ -281,6 +333,9 @@ static void on_message(void *context, struct link_message *message)
     case LINK_KEEPER_READY:
         health_program_ready(service);
         break;
+    case LINK_KEEPER_PAUSED:
+        set_paused(service, link_u64(message, LINK_TAG_PAUSED, 0) != 0);
+        break;
     case LINK_KEEPER_LOG_STALL:
         service->log_dropped = link_u64(message, LINK_TAG_LOG_DROPPED, service->log_dropped);
         manager_note(service->manager, service, "log",
@@ -294,23 +349,50 @@ static void on_message(void *context, struct link_message *message)
     }
 }
 
+/* The keeper closes a connection that takes no more messages, as a gearsd that was stopped for
+ * long does: it lives, and tells everything again. */
+static bool reconnect(struct service *service)
+{
+    char path[PATH_MAX];
+    home_path(&service->manager->home, path, "run", "link/k-%s.sck", service->config->name);
+    int fd = service->heard ? unix_connect(path, SOCK_SEQPACKET, true, NULL) : -ENOTCONN;
+    struct ucred peer;
+    if (fd < 0 || unix_peer(fd, &peer) || peer.uid != geteuid() ||
+        link_send_empty(fd, LINK_HELLO, 1)) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return false;
+    }
+    instance_attach(service, fd);
+    return true;
+}
+
+void instance_lost(struct service *service)
+{
+    manager_note(service->manager, service, "keeper-died",
+        "the keeper of %s died; clearing what it left", service->config->name);
+    bury(service, false);
+}
+
 static void on_closed(void *context)
 {
     struct service *service = context;
     link_peer_destroy(service->keeper);
     service->keeper = NULL;
-    manager_note(service->manager, service, "keeper-died",
-        "the keeper of %s died; clearing what it left", service->config->name);
-    instance_bury(service);
+    if (!reconnect(service)) {
+        instance_lost(service);
+    }
 }
 
 void instance_attach(struct service *service, int fd)
 {
     static const struct link_peer_calls calls = {on_message, on_closed};
+    service->heard = false;
     service->keeper = link_peer_create(service->manager->base, fd, &calls, service);
     if (!service->keeper) {
         log_line("out of memory service=%s", service->config->name);
-        instance_bury(service);
+        bury(service, false);
     }
 }
 
@@ -328,17 +410,46 @@ void instance_forget(struct service *service)
     }
 }
 
+/* A stop was sent and nothing came back: a keeper that a signal stopped is continued, for it
+ * must carry out what the user asks; any other is named. */
+static void on_stop_unheard(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct service *service = argument;
+    struct proc_stat st;
+    if (service->heard || !service->keeper || !service->keeper_pid) {
+        return;
+    }
+    /* It holds our connection open, so the pid is still its own. */
+    if (!proc_stat_read(service->keeper_pid, &st) && st.state == 'T') {
+        kill(service->keeper_pid, SIGCONT);
+        manager_note(service->manager, service, "keeper-continued",
+            "the keeper of %s was stopped by a signal; continued for the stop",
+            service->config->name);
+    } else {
+        health_set(service, "keeper", false, "its keeper has not answered the stop yet");
+    }
+}
+
 static void send_stop(struct service *service)
 {
-    struct link_frame frame;
+    struct link_frame frame, hello;
     link_frame_start(&frame, LINK_KEEPER_STOP, 0);
     link_frame_u64(&frame, LINK_TAG_SIGNAL, (uint64_t)service->config->stop_signal);
     link_frame_u64(&frame, LINK_TAG_TIMEOUT_MS, (uint64_t)service->config->stop_timeout_ms);
-    if (service->keeper && link_peer_send(service->keeper, &frame)) {
+    if (!service->keeper) {
+        link_frame_finish(&frame);
+    } else if (link_peer_send(service->keeper, &frame)) {
         /* A stopped keeper takes no orders: its tree is killed without it. */
         link_peer_destroy(service->keeper);
         service->keeper = NULL;
-        instance_bury(service);
+        instance_lost(service);
+    } else {
+        service->heard = false;
+        link_frame_start(&hello, LINK_HELLO, 1);
+        link_peer_send(service->keeper, &hello);
+        service_timer(service, KEEPER_ANSWER_MS, on_stop_unheard);
     }
 }
 

@@ -206,7 +206,8 @@ void service_apply(struct service *service, enum service_event event)
     unsigned actions = machine_step(&service->machine, event, clock_monotonic_ms());
     enum service_state after = service->machine.state;
     if (before != after || (actions & ACTION_LAUNCH)) {
-        service->since_us = clock_utc_us();
+        service->since_us = service->adopted && after == SERVICE_READY ? service->started_at_us
+                                                                       : clock_utc_us();
         if (after == SERVICE_STOPPED) {
             service->cause[0] = 0;
             health_set(service, "process", false, "not running");
@@ -215,9 +216,10 @@ void service_apply(struct service *service, enum service_event event)
             service_state_name(before), service_state_name(after),
             service->cause[0] ? ": " : "", service->cause);
     }
-    if (service->failed != (after == SERVICE_FAILED)) {
-        service->failed = after == SERVICE_FAILED;
-        store_submit(service, NULL, NULL);
+    if (before != after && (after == SERVICE_STOPPED || after == SERVICE_FAILED) &&
+        service->wish.wanted && !service->wish.fresh) {
+        service->settled = true;
+        store_submit(service, NULL, NULL); /* it stays so, whoever comes after this gearsd */
     }
     carry_out(service, actions);
     relay_client_put(manager->relay, service);
@@ -271,7 +273,9 @@ static void start_enabled(struct manager *manager)
 {
     for (struct service *s = manager->services; s; s = s->next) {
         bool enabled = s->enabled >= 0 ? s->enabled : s->config->enabled;
-        if (enabled && s->machine.state == SERVICE_STOPPED && !s->machine.wanted) {
+        if (s->wish.fresh && s->machine.state == SERVICE_STOPPED) {
+            adopt_launch(s);
+        } else if (enabled && s->machine.state == SERVICE_STOPPED && !s->machine.wanted) {
             manager_start(manager, s, NULL, NULL, NULL, NULL);
         }
     }
@@ -320,8 +324,8 @@ int manager_init(struct manager *manager, struct event_base *base, const struct 
     manager->config = config;
     manager->started_at_us = clock_utc_us();
     nonce_make(manager->epoch);
-    manager->io = worker_create(base);
-    manager->work = worker_create(base);
+    manager->io = worker_create(base, "io");
+    manager->work = worker_create(base, "work");
     if (!manager->io || !manager->work) {
         return error_set(err, -ENOMEM, "cannot start the I/O threads");
     }

@@ -76,7 +76,9 @@ void manager_forward(struct manager *manager, struct service *service, int port,
 /* Takes `config`. The new service or NULL with words (name taken, limit). */
 struct service *manager_run(struct manager *manager, struct service_config *config,
     manager_done *done, void *context, struct error *err);
-int manager_remove(struct manager *manager, struct service *service, struct error *err);
+/* Forgets an idle service that is not in gears.conf; answers when its record is gone. */
+void manager_remove(
+    struct manager *manager, struct service *service, manager_done *done, void *context);
 int manager_signal(struct service *service, int signal, struct error *err);
 /* Nothing to do for a service that has not failed. */
 void manager_reset_failed(struct service *service, manager_done *done, void *context);
@@ -95,16 +97,22 @@ void manager_drop(struct manager *manager, struct service *service);
 void store_submit(struct service *service, manager_done *done, void *context);
 void store_load_all(struct manager *manager);
 void adopt_all(struct manager *manager);
-/* What the keeper of the incarnation `nonce` wrote when it ended; EXIT_UNKNOWN when nothing is
+/* What the keeper of the incarnation `nonce` wrote when it ended; EXIT_NONE when nothing is
  * there or it tells of another incarnation. True when the record says that the whole tree is
  * gone. Blocking. */
 bool exit_load(
     const struct home *home, const char *name, const char *nonce, struct service_exit *end);
+/* Attach to the keeper that listens at `path`; false when none does. */
+bool adopt_keeper(struct manager *manager, const char *name, const char *path);
+/* Nobody answers for the incarnation that the record names: learn how it ended, clear what is
+ * left of it. `adopting`: perhaps it never ran, or its keeper only has no socket. */
+void bury(struct service *service, bool adopting);
+/* Launch what is wanted and was never launched: the wish is on disk already. */
+void adopt_launch(struct service *service);
 void instance_launch(struct service *service);
 void instance_kill(struct service *service);
 void instance_attach(struct service *service, int fd);
-void instance_bury(
-    struct service *service); /* no keeper answers: clear what is left, tell why */
+void instance_lost(struct service *service);      /* its keeper died: clear what it left */
 void instance_forget(struct service *service);    /* drop probe, peer, timer */
 void health_watch_start(struct service *service); /* after the spawn or adoption */
 void health_socket_changed(struct service *service);

@@ -253,7 +253,7 @@ static int start_relay(struct relay_client *client, struct error *err)
     char path[PATH_MAX + 32], run[PATH_MAX], link[PATH_MAX], nonce[NONCE_TEXT_SIZE];
     struct link_frame frame;
     snprintf(path, sizeof path, "%s/gears-relay", client->manager->program_dir);
-    int fd = spawn_helper(path, err);
+    int fd = spawn_helper(path, NULL, err);
     if (fd < 0) {
         return fd;
     }

@@ -17,6 +17,9 @@
 
 struct manager;
 
+/* In a keeper's environment, before its nonce; what the keeper runs has GEARS_KEEPER=. */
+#define KEEPER_MARK "GEARS_KEEPER_FOR="
+
 /* How the last incarnation ended; never a guess. */
 struct service_exit {
     enum { EXIT_NONE, EXIT_CODE, EXIT_SIGNAL, EXIT_UNKNOWN } how;
@@ -42,9 +45,16 @@ struct service {
     bool orphaned;                 /* gone from gears.conf while running */
     int enabled;                   /* −1: as configured; else by enable/disable */
     uint16_t forward_port;         /* wanted loopback port; 0: none */
+    /* What the record says or is about to say; the machine follows once it is durable. */
+    struct {
+        bool wanted;
+        bool fresh; /* a start that was asked for and not launched yet */
+        bool again; /* a restart, likewise */
+    } wish;
+    bool recorded; /* a record was asked for */
+    bool settled;  /* the record says that it ended and stays so */
+    bool removing; /* the record is being removed */
     struct machine machine;
-    bool
-        failed; /* as recorded: sticky until start, stop or reset-failed, also for successors */
     int64_t since_us;
     char cause[200]; /* why failed or backoff, in words; "" */
 
@@ -58,6 +68,9 @@ struct service {
     int64_t started_at_us;
     char build[48]; /* of the keeper */
     bool stop_sent, program_ready, port_checked;
+    bool paused;  /* a signal stopped the main process */
+    bool heard;   /* the keeper has spoken on this connection */
+    bool adopted; /* found running: its times are older than this gearsd */
     uint64_t log_dropped;
     struct service_exit exit;
 
@@ -65,7 +78,7 @@ struct service {
     struct probe *probe;
     struct event *timer; /* backoff, readiness retry or stop escalation: one at a time */
     int tries, port_tries;
-    int64_t probed_ms;
+    int64_t probed_ms, keeper_checked_ms;
     int64_t last_activity_us;
 
     int relay_slot;             /* −1: the relay does not know it yet */

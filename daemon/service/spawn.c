@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int spawn_helper(const char *path, struct error *err)
+int spawn_helper(const char *path, const char *mark, struct error *err)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
@@ -36,7 +36,7 @@ int spawn_helper(const char *path, struct error *err)
     char assignment[PATH_MAX];
     snprintf(assignment, sizeof assignment, "GEARS_HOME=%s", home ? home : "");
     /* Nothing else of gearsd's environment: helpers outlive the session that it came from. */
-    char *argv[] = {(char *)path, NULL}, *env[] = {home ? assignment : NULL, NULL};
+    char *argv[] = {(char *)path, NULL}, *env[] = {assignment, (char *)mark, NULL};
     pid_t pid;
     int code = theirs < 0 ? -errno : -posix_spawn(&pid, path, &actions, &attributes, argv, env);
     posix_spawn_file_actions_destroy(&actions);

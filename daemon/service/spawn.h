@@ -5,8 +5,9 @@
 #include "common/error.h"
 
 /* Run `path` with one end of a SEQPACKET socketpair as descriptor 3 (the helper detaches
- * itself). Returns the other end, non-blocking, or a negative errno with words when it cannot
- * be executed. */
-int spawn_helper(const char *path, struct error *err);
+ * itself). `mark` is put into its environment ("KEY=value"; NULL: none): by it a successor
+ * finds a helper that has no socket yet. Returns the other end, non-blocking, or a negative
+ * errno with words when it cannot be executed. */
+int spawn_helper(const char *path, const char *mark, struct error *err);
 
 #endif

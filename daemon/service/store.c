@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/record.h"
 #include "daemon/core/log.h"
@@ -42,8 +44,25 @@ static void add_launch(struct record *record, const struct service *service)
             record_add(record, strings[i].key, strings[i].value);
         }
     }
+    if (launch->kernels_path) {
+        record_add(record, "launch.kernels", launch->kernels_path);
+    }
     record_add_integer(record, "launch.port", launch->port);
     record_add_integer(record, "launch.ready", (int)launch->ready);
+}
+
+/* An end that no successor may take for a reason to start again. */
+static void add_rest(struct record *record, const struct service *service)
+{
+    if (service->wish.fresh || !service->wish.wanted) {
+        return;
+    }
+    if (service->machine.state == SERVICE_FAILED) {
+        record_add(record, "rest", "failed");
+        record_add(record, "cause", service->cause);
+    } else if (service->machine.state == SERVICE_STOPPED) {
+        record_add(record, "rest", "stopped");
+    }
 }
 
 static struct record *make_record(const struct service *service)
@@ -54,15 +73,13 @@ static struct record *make_record(const struct service *service)
     }
     record_add(record, "service", service->config->name);
     record_add(record, "boot_id", service->manager->home.boot_id);
-    record_add_integer(record, "wanted", service->machine.wanted);
-    record_add_integer(record, "failed", service->failed);
-    if (service->failed) {
-        record_add(record, "cause", service->cause);
-    }
+    record_add_integer(record, "wanted", service->wish.wanted);
+    record_add_integer(record, "again", service->wish.again);
     record_add_integer(record, "enabled", service->enabled);
     record_add_integer(record, "forward_port", service->forward_port);
     record_add_integer(record, "restarts", service->machine.restarts);
-    record_add(record, "nonce", service->nonce);
+    record_add(record, "nonce", service->wish.fresh ? "" : service->nonce);
+    add_rest(record, service);
     record_add_integer(record, "adhoc", service->adhoc);
     if (service->config->workspace) {
         record_add(record, "workspace", service->config->workspace);
@@ -137,6 +154,7 @@ static void load_launch(struct service *service, const struct record *record)
     launch->url_path = copy(record_find(record, "launch.url", 0));
     launch->shutdown_path = copy(record_find(record, "launch.shutdown", 0));
     launch->env_name = copy(record_find(record, "launch.env", 0));
+    launch->kernels_path = copy(record_find(record, "launch.kernels", 0));
     launch->port = (uint16_t)record_integer(record, "launch.port", 0);
     launch->ready = (enum ready_rule)record_integer(record, "launch.ready", READY_STARTED);
     char path[PATH_MAX];
@@ -163,57 +181,86 @@ static struct service_config *adhoc_config(const struct record *record, const ch
         config->argv[i] = copy(record_find(record, "argv", i));
     }
     config->cwd = copy(record_find(record, "cwd", 0));
+    config->restart = RESTART_NO; /* as `run` has it */
     return config;
 }
 
-/* The record is of an earlier boot: nothing of it runs. What had ended before keeps its end. */
-static void forget_boot(struct service *service)
+/* Of an earlier boot: nothing of it runs. What had not ended by then ended with the host. */
+static void load_dead(struct service *service)
 {
-    bool lost = !exit_load(&service->manager->home, service->config->name, service->nonce,
-                    &service->exit) &&
-                service->machine.wanted && !service->failed;
-    if (lost) {
-        snprintf(service->exit.note, sizeof service->exit.note,
-            "the host rebooted; what ran was lost");
-    } else if (service->exit.how == EXIT_UNKNOWN) {
-        service->exit.how = EXIT_NONE;
+    struct service_exit end;
+    char when[32];
+    exit_load(&service->manager->home, service->config->name, service->nonce, &end);
+    if (end.how == EXIT_NONE && service->wish.wanted && service->nonce[0] &&
+        !service->settled) {
+        int64_t boot_us = clock_utc_us() - clock_boot_ms() * 1000;
+        bool lab = string_equal(service->config->kind, "jupyter");
+        char *lost = NULL;
+        end = (struct service_exit){.how = EXIT_UNKNOWN};
+        clock_format_local(boot_us, when, sizeof when);
+        snprintf(end.note, sizeof end.note, "host rebooted %s, %s lost", when,
+            lab ? "kernels" : "what ran is");
+        if (service->launch.kernels_path &&
+            !file_read(service->launch.kernels_path, sizeof end.lost * 8, &lost, NULL, NULL)) {
+            snprintf(end.lost, sizeof end.lost, "%.*s", (int)strcspn(lost, "\n"), lost);
+            free(lost);
+        }
     }
-    service->machine.wanted = service->failed = false;
-    service->cause[0] = service->nonce[0] = 0;
+    service->exit = end;
+    service->machine.state = SERVICE_STOPPED;
+    service->machine.wanted = service->wish.wanted = false;
+    service->wish.fresh = service->wish.again = false;
+    service->nonce[0] = 0;
+}
+
+static void load_wish(struct service *service, const struct record *record)
+{
+    const char *nonce = record_find(record, "nonce", 0);
+    const char *rest = record_find(record, "rest", 0);
+    const char *cause = record_find(record, "cause", 0);
+    snprintf(service->nonce, sizeof service->nonce, "%s", nonce ? nonce : "");
+    service->wish.wanted = record_integer(record, "wanted", 0) != 0;
+    service->wish.fresh = service->wish.wanted && !service->nonce[0];
+    service->wish.again = service->wish.wanted && record_integer(record, "again", 0) != 0;
+    service->machine.wanted = service->wish.wanted;
+    service->machine.restarts = (int)record_integer(record, "restarts", 0);
+    service->enabled = (int)record_integer(record, "enabled", -1);
+    service->forward_port = (uint16_t)record_integer(record, "forward_port", 0);
+    if (string_equal(rest, "failed")) {
+        service->machine.state = SERVICE_FAILED;
+        snprintf(service->cause, sizeof service->cause, "%s", cause ? cause : "");
+    }
+    service->settled = rest != NULL;
 }
 
 static void load_one(struct manager *manager, const char *name, const struct record *record)
 {
     struct service *service = manager_find(manager, name);
+    bool adhoc = record_integer(record, "adhoc", 0) != 0;
     if (!service) {
         /* Gone from gears.conf but perhaps still running: known until it ends. */
-        struct service_config *config = adhoc_config(record, name);
+        struct service_config *config =
+            adhoc || record_integer(record, "wanted", 0) ? adhoc_config(record, name) : NULL;
         service = config ? manager_add(manager, config) : NULL;
         if (!service) {
             return;
         }
-        service->adhoc = record_integer(record, "adhoc", 0) != 0;
-        service->orphaned = !service->adhoc;
+        service->adhoc = adhoc;
+        service->orphaned = !adhoc;
     }
-    const char *nonce = record_find(record, "nonce", 0);
-    const char *boot = record_find(record, "boot_id", 0);
-    const char *cause = record_find(record, "cause", 0);
     const char *workspace = record_find(record, "workspace", 0);
-    snprintf(service->nonce, sizeof service->nonce, "%s", nonce ? nonce : "");
-    service->machine.wanted = record_integer(record, "wanted", 0) != 0;
-    service->machine.restarts = (int)record_integer(record, "restarts", 0);
-    service->failed = record_integer(record, "failed", 0) != 0;
-    if (cause) {
-        snprintf(service->cause, sizeof service->cause, "%s", cause);
-    }
-    service->enabled = (int)record_integer(record, "enabled", -1);
-    service->forward_port = (uint16_t)record_integer(record, "forward_port", 0);
+    const char *env = record_find(record, "env", 0);
     if (workspace && !service->config->workspace) {
         service->config->workspace = strdup(workspace);
     }
+    if (env && !service->config->env) {
+        service->config->env = strdup(env);
+    }
+    service->recorded = true;
+    load_wish(service, record);
     load_launch(service, record);
-    if (!string_equal(boot, manager->home.boot_id)) {
-        forget_boot(service);
+    if (!string_equal(record_find(record, "boot_id", 0), manager->home.boot_id)) {
+        load_dead(service);
     }
 }
 
@@ -225,10 +272,13 @@ void store_load_all(struct manager *manager)
         size_t length = strlen(entry->d_name);
         struct record *record = NULL;
         struct error err;
-        if (length < 5 || strcmp(entry->d_name + length - 4, ".rec") != 0) {
-            continue; /* a temporary file of a writer that died */
-        }
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (length > 4 && !strcmp(entry->d_name + length - 4, ".tmp")) {
+            unlink(path); /* of a gearsd that died while it wrote; only gearsd writes here */
+        }
+        if (length < 5 || strcmp(entry->d_name + length - 4, ".rec") != 0) {
+            continue;
+        }
         if (record_load(path, &record, &err)) {
             log_line("record ignored path=%s cause=%s", path, err.text);
             continue;
