@@ -15,7 +15,7 @@ venv=${GEARS_TEST_VENV:-$source/build/test-venv}
 old_venv=${GEARS_TEST_OLD_VENV:-$source/build/test-venv-jupyter1}
 packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
     libsystemd-dev python3-venv clang libclang-rt-14-dev clang-format varlink-go chromium
-    chromium-driver faketime fuse3 sshfs iproute2 util-linux procps shellcheck curl"
+    chromium-driver faketime fuse3 sshfs iproute2 util-linux procps shellcheck curl mandoc"
 passed=0
 failed=0
 policy=
