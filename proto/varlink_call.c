@@ -90,6 +90,13 @@ static void check_reply(const struct varlink_call *call, const cJSON *parameters
 #endif
 }
 
+void varlink_add_integer(cJSON *object, const char *key, int64_t value)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "%lld", (long long)value);
+    cJSON_AddItemToObjectCS(object, key, cJSON_CreateRaw(digits));
+}
+
 static int finish(struct varlink_call *call, const char *error, cJSON *parameters)
 {
     struct varlink_connection *connection = call->connection;

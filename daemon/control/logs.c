@@ -136,7 +136,7 @@ static cJSON *view_line(const char *bytes, size_t length, int64_t since)
         memcpy(text, line.text, line.length);
         text[line.length] = 0;
         varlink_text_repair(text, line.length);
-        cJSON_AddNumberToObject(object, "at", (double)line.at_us);
+        varlink_add_integer(object, "at", line.at_us);
         cJSON_AddStringToObject(object, "stream", (char[]){line.mark, 0});
         cJSON_AddStringToObject(object, "text", text);
     }

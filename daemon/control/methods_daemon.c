@@ -20,8 +20,8 @@ void method_hello(struct varlink_call *call, const cJSON *parameters, void *cont
     cJSON_AddStringToObject(object, "build", GEARS_BUILD_ID);
     cJSON_AddStringToObject(object, "host", manager->home.host);
     cJSON_AddStringToObject(object, "boot_id", manager->home.boot_id);
-    cJSON_AddNumberToObject(object, "pid", getpid());
-    cJSON_AddNumberToObject(object, "started_at", (double)manager->started_at_us);
+    varlink_add_integer(object, "pid", getpid());
+    varlink_add_integer(object, "started_at", manager->started_at_us);
     cJSON_AddItemToObject(object, "capabilities",
         cJSON_CreateStringArray(capabilities, sizeof capabilities / sizeof *capabilities));
     const char *relay = relay_client_build(manager->relay);

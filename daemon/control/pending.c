@@ -44,7 +44,7 @@ void pending_done(void *context, int code, const struct error *err)
             code ? err->text : "it was removed meanwhile");
     } else if (copy.port) {
         cJSON *object = cJSON_CreateObject();
-        cJSON_AddNumberToObject(object, "port", copy.port);
+        varlink_add_integer(object, "port", copy.port);
         varlink_call_reply(call, object);
     } else if (copy.plain || copy.gone) {
         varlink_call_reply(call, NULL);

@@ -55,7 +55,7 @@ static cJSON *status_object(struct manager *manager, struct service *one, bool u
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "epoch", manager->epoch);
-    cJSON_AddNumberToObject(object, "seq", (double)manager->seq);
+    varlink_add_integer(object, "seq", (int64_t)manager->seq);
     cJSON *list = cJSON_AddArrayToObject(object, "services");
     for (struct service *s = manager->services; s; s = s->next) {
         if (!one || s == one) {

@@ -6,25 +6,31 @@
 #include "common/proc.h"
 #include "daemon/control/control_private.h"
 
+/* Keys are constants, so they are not copied. */
 static void add_text(cJSON *object, const char *key, const char *value)
 {
     if (value && *value) {
-        cJSON_AddStringToObject(object, key, value);
+        cJSON_AddItemToObjectCS(object, key, cJSON_CreateString(value));
     }
+}
+
+static void add_bool(cJSON *object, const char *key, bool value)
+{
+    cJSON_AddItemToObjectCS(object, key, cJSON_CreateBool(value));
 }
 
 static cJSON *view_exit(const struct service_exit *end)
 {
     cJSON *object = cJSON_CreateObject();
     if (end->how == EXIT_CODE) {
-        cJSON_AddNumberToObject(object, "code", end->value);
+        varlink_add_integer(object, "code", end->value);
     } else if (end->how == EXIT_SIGNAL) {
         cJSON_AddStringToObject(object, "signal", signal_name(end->value));
     } else {
-        cJSON_AddBoolToObject(object, "unknown", true);
+        add_bool(object, "unknown", true);
     }
     if (end->at_us) {
-        cJSON_AddNumberToObject(object, "at", (double)end->at_us);
+        varlink_add_integer(object, "at", end->at_us);
     }
     add_text(object, "lost", end->lost);
     add_text(object, "note", end->note);
@@ -35,9 +41,9 @@ static cJSON *view_health(const struct service_health *health)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "layer", health->layer);
-    cJSON_AddBoolToObject(object, "ok", health->ok);
+    add_bool(object, "ok", health->ok);
     add_text(object, "message", health->message);
-    cJSON_AddNumberToObject(object, "since", (double)health->since_us);
+    varlink_add_integer(object, "since", health->since_us);
     return object;
 }
 
@@ -45,9 +51,9 @@ static void add_counters(struct manager *manager, struct service *service, cJSON
 {
     uint64_t connections, in, out;
     relay_client_counters(manager->relay, service, &connections, &in, &out);
-    cJSON_AddNumberToObject(object, "connections", (double)connections);
-    cJSON_AddNumberToObject(object, "bytes_in", (double)in);
-    cJSON_AddNumberToObject(object, "bytes_out", (double)out);
+    varlink_add_integer(object, "connections", (int64_t)connections);
+    varlink_add_integer(object, "bytes_in", (int64_t)in);
+    varlink_add_integer(object, "bytes_out", (int64_t)out);
 }
 
 static void add_address(struct manager *manager, struct service *service, cJSON *object)
@@ -75,17 +81,16 @@ cJSON *view_service(struct manager *manager, struct service *service, bool usage
     add_text(object, "kind", config->kind);
     add_text(object, "wanted", service->machine.wanted ? "start" : "stop");
     add_text(object, "state", service_state_name(service->machine.state));
-    cJSON_AddNumberToObject(object, "since", (double)service->since_us);
+    varlink_add_integer(object, "since", service->since_us);
     add_text(object, "cause", service->cause);
-    cJSON_AddBoolToObject(
-        object, "enabled", service->enabled >= 0 ? service->enabled : config->enabled);
-    cJSON_AddItemToObject(object, "health", view_health(&service->health));
+    add_bool(object, "enabled", service->enabled >= 0 ? service->enabled : config->enabled);
+    cJSON_AddItemToObjectCS(object, "health", view_health(&service->health));
     if (service->pid) {
-        cJSON_AddNumberToObject(object, "pid", service->pid);
+        varlink_add_integer(object, "pid", service->pid);
     }
-    cJSON_AddNumberToObject(object, "restarts", service->machine.restarts);
+    varlink_add_integer(object, "restarts", service->machine.restarts);
     if (service->exit.how != EXIT_NONE) {
-        cJSON_AddItemToObject(object, "exit", view_exit(&service->exit));
+        cJSON_AddItemToObjectCS(object, "exit", view_exit(&service->exit));
     }
     add_address(manager, service, object);
     add_text(object, "env", service->launch.env_name);
@@ -96,14 +101,14 @@ cJSON *view_service(struct manager *manager, struct service *service, bool usage
         uint64_t bytes;
         double seconds;
         proc_tree_usage(service->keeper_pid, &bytes, &seconds);
-        cJSON_AddNumberToObject(object, "memory_bytes", (double)bytes);
+        varlink_add_integer(object, "memory_bytes", (int64_t)bytes);
         cJSON_AddNumberToObject(object, "cpu_s", seconds);
     }
     if (service->last_activity_us) {
-        cJSON_AddNumberToObject(object, "last_activity", (double)service->last_activity_us);
+        varlink_add_integer(object, "last_activity", service->last_activity_us);
     }
     if (service->log_dropped) {
-        cJSON_AddNumberToObject(object, "log_dropped", (double)service->log_dropped);
+        varlink_add_integer(object, "log_dropped", (int64_t)service->log_dropped);
     }
     return object;
 }
@@ -112,8 +117,8 @@ cJSON *view_event(struct manager *manager, const struct manager_event *event)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "epoch", manager->epoch);
-    cJSON_AddNumberToObject(object, "seq", (double)event->seq);
-    cJSON_AddNumberToObject(object, "at", (double)event->at_us);
+    varlink_add_integer(object, "seq", (int64_t)event->seq);
+    varlink_add_integer(object, "at", event->at_us);
     add_text(object, "service", event->service);
     cJSON_AddStringToObject(object, "event", event->event);
     cJSON_AddStringToObject(object, "message", event->message);

@@ -7,6 +7,7 @@
 
 #include "common/text.h"
 #include "proto/interfaces.h"
+#include "proto/varlink_service.h"
 #include "tests/proto/certification.h"
 #include "tests/proto/peer.h"
 #include "tests/unit/check.h"
@@ -147,8 +148,28 @@ static void values(void)
     idl_destroy(i);
 }
 
+/* Doubles end at 2^53: a reply's integers do not. */
+static void integers(void)
+{
+    static const char text[] = "interface a.b\nmethod F() -> (a: int, b: int)";
+    struct idl_interface *i = NULL;
+    struct error err = {""};
+    char parameter[8] = "";
+    cJSON *reply = cJSON_CreateObject();
+    CHECK_INT(idl_parse(text, &i, &err), 0);
+    varlink_add_integer(reply, "a", INT64_MIN);
+    varlink_add_integer(reply, "b", (1LL << 53) + 1);
+    CHECK_INT(idl_check_reply(i, "F", reply, parameter, sizeof parameter), 0);
+    char *printed = cJSON_PrintUnformatted(reply);
+    CHECK_STRING(printed, "{\"a\":-9223372036854775808,\"b\":9007199254740993}");
+    free(printed);
+    cJSON_Delete(reply);
+    idl_destroy(i);
+}
+
 int main(void)
 {
+    integers();
     accepts();
     refuses();
     is_bounded();
