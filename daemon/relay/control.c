@@ -1,5 +1,7 @@
 /* gearsd's orders. The newest connection is the controller. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,48 +11,70 @@
 #include "common/unixsock.h"
 #include "daemon/relay/relay.h"
 
-static void on_controller(struct source *source, uint32_t events);
-static struct source controller_source = {on_controller, -1};
-static struct relay
-    *the_relay; /* one relay a process: the controller's source has no room for it */
+enum { ORDERS_PER_ROUND = 64 };
+
+static void act(struct relay *relay, const struct link_message *message);
 
 static void on_controller(struct source *source, uint32_t events)
 {
-    (void)source;
     (void)events;
-    control_read(the_relay);
-}
-
-static void drop(struct relay *relay)
-{
-    if (relay->controller >= 0) {
-        close(relay->controller);
-        relay->controller = controller_source.fd = -1;
+    struct relay *relay =
+        (struct relay *)(void *)((char *)source - offsetof(struct relay, controller));
+    static uint8_t buffer[LINK_FRAME_LIMIT];
+    struct link_message message;
+    int fd = source->fd;
+    for (int i = 0; i < ORDERS_PER_ROUND && fd >= 0 && source->fd == fd; i++) {
+        int code = link_receive(fd, buffer, &message);
+        if (code == 1) {
+            act(relay, &message);
+            link_message_finish(&message);
+        } else if (code == -EAGAIN) {
+            return;
+        } else if (code != -EBADMSG) {
+            relay_close(source);
+        }
     }
 }
 
 static void take(struct relay *relay, int fd)
 {
-    drop(relay);
-    the_relay = relay;
-    relay->controller = controller_source.fd = fd;
-    relay_watch(relay, &controller_source, EPOLLIN);
+    relay_close(&relay->controller);
+    relay->controller = (struct source){on_controller, fd, 0};
+    relay_arm(relay, &relay->controller, EPOLLIN);
 }
 
-void control_accept(struct relay *relay)
+static void on_link(struct source *source, uint32_t events)
 {
-    int fd = relay->link_listener < 0 ? 3 : unix_accept_same_uid(relay->link_listener, NULL);
+    (void)events;
+    struct relay *relay =
+        (struct relay *)(void *)((char *)source - offsetof(struct relay, link_listener));
+    int fd = source->fd >= 0 ? unix_accept_same_uid(source->fd, NULL) : -1;
     if (fd >= 0) {
         take(relay, fd);
     }
 }
 
+int control_start(struct relay *relay, int fd, struct error *err)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
+        return error_errno(err, -errno, "cannot use the first controller's descriptor");
+    }
+    take(relay, fd);
+    int listener = unix_listen(relay->link_path, SOCK_SEQPACKET, 16, err);
+    if (listener < 0) {
+        return listener;
+    }
+    relay->link_listener = (struct source){on_link, listener, 0};
+    return relay_arm(relay, &relay->link_listener, EPOLLIN);
+}
+
 void control_send(struct relay *relay, struct link_frame *frame)
 {
-    if (relay->controller < 0) {
+    if (relay->controller.fd < 0) {
         link_frame_finish(frame);
-    } else if (link_send(relay->controller, frame) == -EPIPE) {
-        drop(relay);
+    } else if (link_send(relay->controller.fd, frame) == -EPIPE) {
+        relay_close(&relay->controller);
     }
 }
 
@@ -105,7 +129,7 @@ static void put_service(
     service->since_us = (int64_t)link_u64(message, LINK_TAG_SINCE, 0);
     service->wait_ms = (int64_t)link_u64(message, LINK_TAG_WAIT_MS, 60000);
     reply_ok(relay, message->request, service->slot, 0);
-    service_changed(service);
+    connection_service_changed(service);
 }
 
 static void listen_on(
@@ -114,13 +138,13 @@ static void listen_on(
     struct error err;
     char path[108];
     bool is_path = link_find_string(message, LINK_TAG_LISTEN_PATH, 0, path, sizeof path);
-    int port = (int)link_u64(message, LINK_TAG_LISTEN_PORT, 0);
+    uint16_t port = (uint16_t)link_u64(message, LINK_TAG_LISTEN_PORT, 0);
     int code = relay->draining ? error_set(&err, -ESHUTDOWN, "the relay drains")
-                               : listener_open(service, is_path ? path : NULL, port, &err);
+                               : listener_open(service, is_path ? path : NULL, &port, &err);
     if (code) {
         reply_error(relay, message, code, err.text);
     } else {
-        reply_ok(relay, message->request, -1, port);
+        reply_ok(relay, message->request, -1, is_path ? 0 : port);
     }
 }
 
@@ -130,10 +154,7 @@ static void drain(struct relay *relay, uint32_t request)
     for (struct service *s = relay->services; s; s = s->next) {
         listener_close_all(s, false);
     }
-    if (relay->link_listener >= 0) {
-        close(relay->link_listener);
-        relay->link_listener = -1;
-    }
+    relay_close(&relay->link_listener);
     reply_ok(relay, request, -1, 0);
 }
 
@@ -163,8 +184,8 @@ static void act(struct relay *relay, const struct link_message *message)
         listen_on(relay, message, service);
     } else if (message->type == LINK_RELAY_UNLISTEN) {
         bool is_path = link_find_string(message, LINK_TAG_LISTEN_PATH, 0, path, sizeof path);
-        listener_close(
-            service, is_path ? path : NULL, (int)link_u64(message, LINK_TAG_LISTEN_PORT, 0));
+        listener_close(service, is_path ? path : NULL,
+            (uint16_t)link_u64(message, LINK_TAG_LISTEN_PORT, 0));
         reply_ok(relay, message->request, -1, 0);
     } else if (message->type == LINK_RELAY_FORGET) {
         service_forget(service);
@@ -174,18 +195,5 @@ static void act(struct relay *relay, const struct link_message *message)
         link_frame_start(&frame, LINK_UNSUPPORTED, message->request);
         link_frame_u64(&frame, LINK_TAG_TYPE, (uint64_t)message->type);
         control_send(relay, &frame);
-    }
-}
-
-void control_read(struct relay *relay)
-{
-    static uint8_t buffer[LINK_FRAME_LIMIT];
-    struct link_message message;
-    int code = link_receive(relay->controller, buffer, &message);
-    if (code == 1) {
-        act(relay, &message);
-        link_message_finish(&message);
-    } else if (code != -EAGAIN && code != -EBADMSG) {
-        drop(relay);
     }
 }

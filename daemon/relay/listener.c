@@ -2,11 +2,11 @@
  * cleaner deletes them. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,9 +15,9 @@
 #include "common/unixsock.h"
 #include "daemon/relay/relay.h"
 
-enum { BACKLOG = 1024, ACCEPTS_PER_ROUND = 64 };
+enum { BACKLOG = 1024, ACCEPTS_PER_ROUND = 64, PAUSE_MS = 1000, TELL_AGAIN_MS = 60000 };
 
-static struct listener **find_place(struct service *service, const char *path, int port)
+static struct listener **find_place(struct service *service, const char *path, uint16_t port)
 {
     for (int i = 0; i < SERVICE_LISTENERS; i++) {
         struct listener *l = service->listeners[i];
@@ -28,38 +28,30 @@ static struct listener **find_place(struct service *service, const char *path, i
     return NULL;
 }
 
-static int listen_tcp(int port, struct error *err)
+static int listen_tcp(uint16_t *port, struct error *err)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
+        .sin_port = htons(*port),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int code = sockdiag_open();
+    if (code) {
+        return error_errno(err, code, "cannot ask the kernel who connects");
+    }
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return error_errno(err, -errno, "cannot make a socket");
     }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, BACKLOG)) {
-        int code = -errno;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted ones inherit it */
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, BACKLOG) ||
+        getsockname(fd, (struct sockaddr *)&address, &length)) {
+        code = -errno;
         close(fd);
-        return error_errno(err, code, "cannot listen on 127.0.0.1:%d", port);
+        return error_errno(err, code, "cannot listen on 127.0.0.1:%d", *port);
     }
+    *port = ntohs(address.sin_port);
     return fd;
-}
-
-/* No descriptor left: turn one client away with the reserve, and be deaf until one is closed.
- */
-static void exhausted(struct relay *relay, int listener)
-{
-    close(relay->reserve);
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    if (fd >= 0) {
-        close(fd);
-    }
-    relay->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (!relay->paused) {
-        relay_log(relay, "out of descriptors connections=%zu", relay->open_connections);
-        listener_pause(relay, true);
-    }
 }
 
 static int accept_one(struct listener *listener)
@@ -68,44 +60,56 @@ static int accept_one(struct listener *listener)
         return unix_accept_same_uid(listener->source.fd, NULL);
     }
     int fd = accept4(listener->source.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0 && sockdiag_peer_uid(fd) != (long)geteuid()) {
+    if (fd < 0) {
+        return -errno;
+    }
+    if (sockdiag_check_peer(fd)) {
         close(fd);
         return -EACCES;
     }
-    return fd < 0 ? -errno : fd;
+    return fd;
+}
+
+/* Whether there may be more. */
+static bool accept_some(struct listener *listener)
+{
+    struct service *service = listener->service;
+    struct relay_counters *counters = &service->relay->counters[service->slot];
+    for (int i = 0; i < ACCEPTS_PER_ROUND && !service->relay->paused; i++) {
+        int fd = accept_one(listener);
+        if (fd == -EACCES) {
+            atomic_fetch_add(&counters->refused, 1);
+        } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS) {
+            listener_pause(service->relay);
+        } else if (fd == -EAGAIN) {
+            return false;
+        } else if (fd >= 0) { /* any other failure was that one client's */
+            atomic_fetch_add(&counters->accepted, 1);
+            atomic_store(&counters->last_used_us, (uint64_t)clock_utc_us());
+            connection_start(service, fd, listener->port);
+        }
+    }
+    return !service->relay->paused;
 }
 
 static void on_connect(struct source *source, uint32_t events)
 {
     (void)events;
     struct listener *listener = (struct listener *)source;
-    struct service *service = listener->service;
-    if (!service) {
-        return;
-    }
-    struct relay_counters *counters = &service->relay->counters[service->slot];
-    for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
-        int fd = accept_one(listener);
-        if (fd == -EMFILE || fd == -ENFILE) {
-            exhausted(service->relay, source->fd);
-            return;
-        }
-        if (fd == -EACCES) {
-            atomic_fetch_add(&counters->refused, 1);
-            continue;
-        }
-        if (fd < 0) {
-            return;
-        }
-        atomic_fetch_add(&counters->accepted, 1);
-        atomic_store(&counters->last_used_us, (uint64_t)clock_utc_us());
-        connection_start(service, fd);
+    if (listener->service) {
+        accept_some(listener);
     }
 }
 
-int listener_open(struct service *service, const char *path, int port, struct error *err)
+static int watch(struct listener *listener)
 {
-    struct listener **place = find_place(service, path, port);
+    struct relay *relay = listener->service->relay;
+    return relay_arm(relay, &listener->source, relay->paused ? SOURCE_QUIET : EPOLLIN);
+}
+
+int listener_open(struct service *service, const char *path, uint16_t *port, struct error *err)
+{
+    struct listener **place = find_place(service, path, *port);
     if (place) {
         return 0;
     }
@@ -122,10 +126,11 @@ int listener_open(struct service *service, const char *path, int port, struct er
         return fd;
     }
     *listener = (struct listener){
-        .source = {on_connect, fd}, .service = service, .port = (uint16_t)(path ? 0 : port)};
+        .source = {on_connect, fd, 0}, .service = service, .port = path ? 0 : *port};
     snprintf(listener->path, sizeof listener->path, "%s", path ? path : "");
     *place = listener;
-    return relay_watch(service->relay, &listener->source, service->relay->paused ? 0 : EPOLLIN);
+    int code = watch(listener);
+    return code ? error_errno(err, code, "cannot watch a socket of %s", service->name) : 0;
 }
 
 static void close_place(struct listener **place, bool forget_file)
@@ -135,8 +140,7 @@ static void close_place(struct listener **place, bool forget_file)
     if (forget_file && listener->path[0]) {
         unlink(listener->path);
     }
-    close(listener->source.fd);
-    listener->source.fd = -1; /* epoll may have told of it in this round already */
+    relay_close(&listener->source); /* epoll may have told of it in this round already */
     listener->next_dead = listener->service->relay->dead_listeners;
     listener->service->relay->dead_listeners = listener;
     listener->service = NULL;
@@ -151,7 +155,7 @@ void listener_free_dead(struct relay *relay)
     }
 }
 
-void listener_close(struct service *service, const char *path, int port)
+void listener_close(struct service *service, const char *path, uint16_t port)
 {
     struct listener **place = find_place(service, path, port);
     if (place) {
@@ -168,16 +172,72 @@ void listener_close_all(struct service *service, bool forget_files)
     }
 }
 
-void listener_pause(struct relay *relay, bool paused)
+static void set_paused(struct relay *relay, bool paused)
 {
     relay->paused = paused;
     for (struct service *s = relay->services; s; s = s->next) {
         for (int i = 0; i < SERVICE_LISTENERS; i++) {
             if (s->listeners[i]) {
-                relay_rearm(relay, &s->listeners[i]->source, paused ? 0 : EPOLLIN);
+                watch(s->listeners[i]);
             }
         }
     }
+}
+
+void listener_pause(struct relay *relay)
+{
+    int64_t now = clock_monotonic_ms();
+    if (relay->paused) {
+        return;
+    }
+    set_paused(relay, true);
+    relay->resume_ms = now + PAUSE_MS;
+    relay_timer(relay, relay->resume_ms);
+    if (!relay->exhausted_told_ms || now >= relay->exhausted_told_ms + TELL_AGAIN_MS) {
+        relay->exhausted_told_ms = now;
+        relay_log(relay, "out of descriptors connections=%zu", relay->open_connections);
+    }
+}
+
+void listener_resume(struct relay *relay)
+{
+    if (relay->paused && relay->open_connections < relay->most_connections) {
+        set_paused(relay, false);
+    }
+}
+
+void listener_run_timers(struct relay *relay, int64_t now_ms)
+{
+    if (relay->paused && now_ms >= relay->resume_ms) {
+        relay->resume_ms = now_ms + PAUSE_MS;
+        listener_resume(relay);
+    }
+    if (relay->paused) {
+        relay_timer(relay, relay->resume_ms);
+    }
+}
+
+/* The path leads to a new socket; who already connected to the old one is taken in first. */
+static void rebind(struct listener *listener)
+{
+    struct service *service = listener->service;
+    struct relay *relay = service->relay;
+    struct link_frame frame;
+    struct error err;
+    int fd = unix_listen(listener->path, SOCK_STREAM, BACKLOG, &err);
+    if (fd < 0) {
+        relay_log(relay, "not rebound path=%s cause=\"%s\"", listener->path, err.text);
+        return;
+    }
+    while (accept_some(listener)) {
+    }
+    relay_close(&listener->source);
+    listener->source.fd = fd;
+    watch(listener);
+    link_frame_start(&frame, LINK_RELAY_REBOUND, 0);
+    link_frame_string(&frame, LINK_TAG_SERVICE, service->name);
+    link_frame_string(&frame, LINK_TAG_LISTEN_PATH, listener->path);
+    control_send(relay, &frame);
 }
 
 void listener_check_files(struct relay *relay)
@@ -186,23 +246,9 @@ void listener_check_files(struct relay *relay)
     for (struct service *s = relay->services; s && !relay->draining; s = s->next) {
         for (int i = 0; i < SERVICE_LISTENERS; i++) {
             struct listener *l = s->listeners[i];
-            if (!l || !l->path[0] || !lstat(l->path, &st) || errno != ENOENT) {
-                continue;
+            if (l && l->path[0] && lstat(l->path, &st) && errno == ENOENT) {
+                rebind(l);
             }
-            struct error err;
-            int fd = unix_listen(l->path, SOCK_STREAM, BACKLOG, &err);
-            if (fd < 0) {
-                relay_log(relay, "not rebound path=%s cause=\"%s\"", l->path, err.text);
-                continue;
-            }
-            close(l->source.fd);
-            l->source.fd = fd;
-            relay_watch(relay, &l->source, relay->paused ? 0 : EPOLLIN);
-            struct link_frame frame;
-            link_frame_start(&frame, LINK_RELAY_REBOUND, 0);
-            link_frame_string(&frame, LINK_TAG_SERVICE, s->name);
-            link_frame_string(&frame, LINK_TAG_LISTEN_PATH, l->path);
-            control_send(relay, &frame);
         }
     }
 }

@@ -10,6 +10,7 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,20 +19,32 @@
 #include "common/unixsock.h"
 #include "daemon/relay/relay.h"
 
-enum { LINK_FD = 3, EVENTS_PER_ROUND = 64 };
+enum { LINK_FD = 3, EVENTS_PER_ROUND = 64, SPARE_FDS = 64 };
 
-static struct relay relay = {.epoll = -1, .link_listener = -1, .controller = -1, .inotify = -1};
+static struct relay relay = {
+    .epoll = -1, .link_listener.fd = -1, .controller.fd = -1, .run_watch.fd = -1};
 
-int relay_watch(struct relay *r, struct source *source, uint32_t events)
+int relay_arm(struct relay *r, struct source *source, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = source};
-    return epoll_ctl(r->epoll, EPOLL_CTL_ADD, source->fd, &event) ? -errno : 0;
+    if (source->armed == events) {
+        return 0;
+    }
+    int act = source->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(r->epoll, act, source->fd, &event)) {
+        return -errno;
+    }
+    source->armed = events;
+    return 0;
 }
 
-void relay_rearm(struct relay *r, struct source *source, uint32_t events)
+void relay_close(struct source *source)
 {
-    struct epoll_event event = {.events = events, .data.ptr = source};
-    epoll_ctl(r->epoll, EPOLL_CTL_MOD, source->fd, &event);
+    if (source->fd >= 0) {
+        close(source->fd);
+    }
+    source->fd = -1;
+    source->armed = 0;
 }
 
 void relay_timer(struct relay *r, int64_t at_ms)
@@ -79,13 +92,6 @@ static void detach(void)
     signal(SIGINT, SIG_IGN);
 }
 
-static void on_link(struct source *source, uint32_t events)
-{
-    (void)source;
-    (void)events;
-    control_accept(&relay);
-}
-
 static void on_inotify(struct source *source, uint32_t events)
 {
     (void)events;
@@ -107,35 +113,54 @@ static int make_counters(void)
     return relay.counters ? 0 : -ENOMEM;
 }
 
-static int set_up(struct error *err)
+/* Each connection takes two descriptors; some stay for listeners, pipes and the control. */
+static void set_limits(void)
 {
-    static struct source link_source = {on_link, -1}, inotify_source = {on_inotify, -1};
+    struct rlimit limit = {.rlim_cur = SPARE_FDS * 2, .rlim_max = SPARE_FDS * 2};
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    size_t spare = limit.rlim_cur > SPARE_FDS * 2 ? SPARE_FDS : limit.rlim_cur / 2;
+    relay.most_connections = (limit.rlim_cur - spare) / 2;
+}
+
+static int receive_start(void)
+{
     static uint8_t buffer[LINK_FRAME_LIMIT];
     struct link_message message;
     fcntl(LINK_FD, F_SETFL, 0);
     if (link_receive(LINK_FD, buffer, &message) != 1 || message.type != LINK_RELAY_START) {
-        _exit(1);
+        return -EPROTO;
     }
-    fcntl(LINK_FD, F_SETFL, O_NONBLOCK);
     link_find_string(&message, LINK_TAG_RUN_DIR, 0, relay.run_dir, sizeof relay.run_dir);
     link_find_string(&message, LINK_TAG_LINK_PATH, 0, relay.link_path, sizeof relay.link_path);
     link_find_string(&message, LINK_TAG_NONCE, 0, relay.nonce, sizeof relay.nonce);
     link_find_string(&message, LINK_TAG_BUILD, 0, relay.build, sizeof relay.build);
+    link_message_finish(&message);
+    return 0;
+}
+
+static int set_up(struct error *err)
+{
+    set_limits();
     relay.epoll = epoll_create1(EPOLL_CLOEXEC);
-    relay.reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (relay.epoll < 0 || make_counters()) {
         return error_set(err, -ENOMEM, "out of memory");
     }
-    control_accept(&relay); /* descriptor 3 is the first controller */
-    relay.link_listener = unix_listen(relay.link_path, SOCK_SEQPACKET, 16, err);
-    if (relay.link_listener < 0) {
-        return relay.link_listener;
+    int code = control_start(&relay, LINK_FD, err);
+    if (code) {
+        return code;
     }
-    link_source.fd = relay.link_listener;
-    inotify_source.fd = relay.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    inotify_add_watch(relay.inotify, relay.run_dir, IN_DELETE | IN_MOVED_FROM);
-    relay_watch(&relay, &inotify_source, EPOLLIN);
-    return relay_watch(&relay, &link_source, EPOLLIN);
+    relay.run_watch = (struct source){on_inotify, inotify_init1(IN_CLOEXEC | IN_NONBLOCK), 0};
+    if (relay.run_watch.fd < 0 ||
+        inotify_add_watch(relay.run_watch.fd, relay.run_dir, IN_DELETE | IN_MOVED_FROM) < 0) {
+        relay_close(&relay.run_watch);
+        relay_log(&relay, "deleted sockets will not be noticed cause=\"%s\"", strerror(errno));
+        return 0;
+    }
+    return relay_arm(&relay, &relay.run_watch, EPOLLIN);
 }
 
 static int timeout_ms(void)
@@ -160,6 +185,7 @@ static void loop(void)
         if (relay.next_timer_ms && now >= relay.next_timer_ms) {
             relay.next_timer_ms = 0;
             connection_run_timers(&relay, now);
+            listener_run_timers(&relay, now);
         }
         connection_free_dead(&relay);
         listener_free_dead(&relay);
@@ -170,6 +196,9 @@ int main(void)
 {
     struct error err = {0};
     detach();
+    if (receive_start()) {
+        return 1;
+    }
     int code = set_up(&err);
     if (code) {
         struct link_frame frame;

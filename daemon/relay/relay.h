@@ -6,22 +6,29 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include "common/error.h"
 #include "common/link.h"
 #include "common/relay_counters.h"
 
-enum { SHARED_BUFFER = 128 * 1024, ROUND_BUDGET = 256 * 1024, SERVICE_LISTENERS = 4 };
+enum { SERVICE_LISTENERS = 4 };
 
 /* Whatever epoll watches starts with this: the loop calls `ready`. */
 struct source {
     void (*ready)(struct source *source, uint32_t events);
     int fd;
+    uint32_t armed; /* what epoll was asked for; 0: it does not know the descriptor */
 };
+
+/* Wait for nothing: epoll still tells of a hang-up or error, and being edge-triggered tells it
+ * once, where a level would wake the loop again and again. */
+#define SOURCE_QUIET ((uint32_t)EPOLLET)
 
 struct relay;
 struct service;
+struct connection;
 
 struct listener {
     struct source source;
@@ -40,60 +47,78 @@ struct service {
     enum link_service_state state;
     char cause[200], command[120];
     int64_t since_us, wait_ms;
+    int64_t retry_ms; /* no connect before: the last one found no room, or nobody */
     int slot;
     bool demanded;
     struct listener *listeners[SERVICE_LISTENERS];
-    struct connection *connections;
+    struct connection *connections, **last; /* oldest first: who waited longest goes first */
 };
 
 struct relay {
-    int epoll, link_listener, controller, reserve, inotify;
+    int epoll;
+    struct source link_listener, controller, run_watch; /* run_watch: inotify */
     char run_dir[PATH_MAX], link_path[PATH_MAX], nonce[33], build[48];
-    bool draining, paused; /* paused: no descriptor left, listeners are deaf */
+    bool draining;
+    bool paused; /* no descriptor left: listeners are deaf until resume_ms or a close */
+    int64_t resume_ms, exhausted_told_ms;
     struct service *services;
     struct relay_counters *counters;
     int counters_fd;
     bool slots[RELAY_SLOTS];
-    size_t open_connections;
+    size_t open_connections, most_connections;
     int64_t next_timer_ms;   /* 0: none */
     struct connection *dead; /* freed after the round */
     struct listener *dead_listeners;
 };
 
 /* main.c */
-int relay_watch(struct relay *relay, struct source *source, uint32_t events);
-void relay_rearm(struct relay *relay, struct source *source, uint32_t events);
+/* Have `source` called for `events` (or SOURCE_QUIET) from now on. 0 or a negative errno. */
+int relay_arm(struct relay *relay, struct source *source, uint32_t events);
+/* Close the source's descriptor; events still in this round find fd −1. */
+void relay_close(struct source *source);
 void relay_log(struct relay *relay, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void relay_timer(struct relay *relay, int64_t at_ms); /* wake at or before */
+
 /* listener.c */
-int listener_open(struct service *service, const char *path, int port, struct error *err);
-void listener_close(struct service *service, const char *path, int port);
+/* Listen at `path`, or on loopback `port` (0: any; then set). Again for what is there: 0. */
+int listener_open(struct service *service, const char *path, uint16_t *port, struct error *err);
+void listener_close(struct service *service, const char *path, uint16_t port);
 void listener_close_all(struct service *service, bool forget_files);
-void listener_pause(struct relay *relay, bool paused);
-void listener_check_files(struct relay *relay);
+/* No descriptor left: accept nobody for a while; clients stay in the kernel's backlog. */
+void listener_pause(struct relay *relay);
+void listener_resume(struct relay *relay); /* a descriptor was closed */
+void listener_run_timers(struct relay *relay, int64_t now_ms);
+void listener_check_files(struct relay *relay); /* make again what a cleaner deleted */
 void listener_free_dead(struct relay *relay);
+
 /* service.c */
 struct service *service_find(struct relay *relay, const char *name);
-struct service *service_get(
-    struct relay *relay, const char *name);    /* NULL: no slot or memory */
-void service_changed(struct service *service); /* waiting connections go on or end */
+struct service *service_get(struct relay *relay, const char *name); /* NULL: no room */
 void service_forget(struct service *service);
+
 /* connection.c */
-void connection_start(struct service *service, int fd);
-void connection_retry(struct connection *connection); /* the service may be there now */
+void connection_start(struct service *service, int fd, bool is_tcp); /* owns `fd` */
+void connection_service_changed(struct service *service); /* who waits goes on or ends */
 void connection_close_all(struct service *service);
 void connection_run_timers(struct relay *relay, int64_t now_ms);
 void connection_free_dead(struct relay *relay);
-/* page503.c: the page for `service`; the caller frees. */
+
+/* page503.c */
+/* The page for `service`; the caller frees. NULL: no memory. */
 char *page503_make(const struct service *service, size_t *length);
 /* Whether the bytes begin an HTTP request: 1 yes, 0 no, −1 too few to tell. */
 int page503_is_http(const char *bytes, size_t length);
-/* sockdiag.c: uid of the process that made the loopback TCP connection `fd`; −1 unknown. */
-long sockdiag_peer_uid(int fd);
+
+/* sockdiag.c */
+int sockdiag_open(void); /* once, before the first question. 0 or a negative errno */
+/* Whether the process that made the loopback TCP connection `fd` has our uid: 0, -EACCES, or
+ * another negative errno when the kernel could not be asked. */
+int sockdiag_check_peer(int fd);
+
 /* control.c */
-void control_accept(struct relay *relay);
-void control_read(struct relay *relay);
+/* `fd` is the first controller; others connect to link_path. 0 or a negative errno. */
+int control_start(struct relay *relay, int fd, struct error *err);
 void control_send(struct relay *relay, struct link_frame *frame);
 void control_status(struct relay *relay, uint32_t request);
 

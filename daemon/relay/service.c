@@ -32,6 +32,7 @@ struct service *service_get(struct relay *relay, const char *name)
     memset(&relay->counters[slot], 0, sizeof relay->counters[slot]);
     service->slot = slot;
     service->relay = relay;
+    service->last = &service->connections;
     service->state = LINK_SERVICE_DOWN;
     snprintf(service->name, sizeof service->name, "%s", name);
     service->next = relay->services;
