@@ -3,6 +3,7 @@
 # folder. Two runs may go on side by side; each has its own build folder unless GEARS_BUILD_ROOT
 # names one to use again.
 set -u
+PATH=$PATH:/usr/sbin:/sbin # an ordinary user's lacks them, and with them ip
 
 source=$(cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$source" || exit 1
@@ -16,16 +17,21 @@ old_venv=${GEARS_TEST_OLD_VENV:-$source/build/test-venv-jupyter1}
 packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
     libsystemd-dev python3-venv clang libclang-rt-14-dev clang-format varlink-go chromium
     chromium-driver faketime fuse3 sshfs iproute2 util-linux procps shellcheck curl mandoc"
+commands="gcc clang cmake ninja pkg-config git python3 clang-format varlink-go-certification
+    chromium chromedriver faketime fusermount3 sshfs ip unshare ps shellcheck curl mandoc"
+missing=
 passed=0
 failed=0
-policy=
+configure_options=
+
+# shellcheck source=contrib/tools.sh
+. "$source/contrib/tools.sh"
 
 say() {
     printf '== %s\n' "$*"
 }
 
 finish() {
-    [ -z "$policy" ] || rm -f "$policy"
     [ -n "${GEARS_BUILD_ROOT:-}" ] || rm -rf "$root"
 }
 trap finish EXIT
@@ -47,23 +53,25 @@ step() {
     return 1
 }
 
-install_packages() {
-    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
-    wanted=
-    for package in $packages; do
-        status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) || status=
-        [ "$status" = "install ok installed" ] || wanted="$wanted $package"
-    done
-    [ -n "$wanted" ] || return 0
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-        policy=/usr/sbin/policy-rc.d
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod 755 "$policy"
-    fi
-    apt-get update -qq
+missing_tools() {
     # shellcheck disable=SC2086 # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-        -o DPkg::Lock::Timeout=600 $wanted
+    missing_commands $commands
+    missing_libraries libevent_core libcjson inih
+    missing_venv
+}
+
+# What the machine lacks is installed; when it cannot be, one line names it and nothing is run.
+install_packages() {
+    if can_apt; then
+        # shellcheck disable=SC2086 # a list of words
+        apt_install $packages
+    elif [ -n "$(missing_tools)" ]; then
+        # (Not part of the project's own test run.)
+        conda_install "$source/build/test-tools" c-compiler gcc clang clang-tools compiler-rt \
+            cmake ninja pkg-config libevent cjson inih python git shellcheck mandoc || true
+    fi
+    missing=$(missing_tools)
+    [ -z "$missing" ]
 }
 
 # make_venv FOLDER PACKAGE…: kept for later runs until the list changes. Of two runs that start
@@ -94,7 +102,8 @@ make_venvs() {
 build() {
     name=$1
     shift
-    cmake -S "$source" -B "$root/$name" -G Ninja "$@" && cmake --build "$root/$name"
+    # shellcheck disable=SC2086 # a list of words
+    cmake -S "$source" -B "$root/$name" -G Ninja $configure_options "$@" && cmake --build "$root/$name"
 }
 
 check_format() {
@@ -113,7 +122,10 @@ run_pytest() {
     "$venv/bin/python" -m pytest -p no:cacheprovider "$2"
 }
 
-step packages install_packages
+if ! step packages install_packages; then
+    say "missing: $missing- ask for them, or run this as root on Debian"
+    exit 1
+fi
 if [ ! -e "$venv/.complete" ] || [ ! -e "$old_venv/.complete" ]; then
     say "making two Python environments with JupyterLab (a minute or two)"
 fi
