@@ -22,8 +22,8 @@ CONDA = """#!/bin/sh
 [ "$6 $7 $8" = "--override-channels --channel conda-forge" ] || { echo "odd: $*" >&2; exit 2; }
 prefix=$5
 shift 8
-echo "$*" >>"$prefix.asked"
 mkdir -p "$prefix/bin"
+echo "$*" >>"$prefix.asked"
 printf '#!/bin/sh\\necho "$@" >"%s.cmake"\\nexit 9\\n' "$prefix" >"$prefix/bin/cmake"
 printf '#!/bin/sh\\n' >"$prefix/bin/ninja"
 printf '#!/bin/sh\\n' >"$prefix/bin/x86_64-conda-linux-gnu-cc"
