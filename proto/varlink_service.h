@@ -69,8 +69,8 @@ int varlink_call_error(struct varlink_call *call, const char *error, cJSON *para
 /* One of several replies. 0; -ENOBUFS: the reader is too slow, the call ended with the
  * interface's error SlowReader and the connection ends (on_close has run). */
 int varlink_call_continue(struct varlink_call *call, cJSON *parameters);
-/* For replies: adds an integer exactly, where cJSON's own doubles end at 2^53, and in a tenth of
- * the time. `key` is not copied. */
+/* For replies: adds an integer exactly, where cJSON's own doubles end at 2^53, and in a tenth
+ * of the time. `key` is not copied. */
 void varlink_add_integer(cJSON *object, const char *key, int64_t value);
 /* Called once if the connection ends before the final reply. NULL takes it back. */
 void varlink_call_on_close(
