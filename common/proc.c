@@ -13,7 +13,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/text.h"
+
 enum { LIST_LIMIT = 65536, ENVIRON_LIMIT = 1 << 20 };
+
+/* Fields 3 to 24 of /proc/PID/stat, see proc(5). */
+static int parse_fields(const char *text, struct proc_stat *out)
+{
+    enum { PPID, PGRP, SESSION, UTIME = 10, STIME, START_TIME = 18, RSS = 20, COUNT };
+    uint64_t fields[COUNT];
+    if (text[0] != ' ' || !text[1] || numbers_parse(text + 2, fields, COUNT) != COUNT) {
+        return -EBADMSG;
+    }
+    out->state = text[1];
+    out->ppid = (pid_t)fields[PPID];
+    out->pgrp = (pid_t)fields[PGRP];
+    out->session = (pid_t)fields[SESSION];
+    out->utime = fields[UTIME];
+    out->stime = fields[STIME];
+    out->start_time = fields[START_TIME];
+    out->rss_bytes = fields[RSS] * (uint64_t)sysconf(_SC_PAGESIZE);
+    return 0;
+}
 
 int proc_stat_read(pid_t pid, struct proc_stat *out)
 {
@@ -38,24 +59,7 @@ int proc_stat_read(pid_t pid, struct proc_stat *out)
     *close_paren = 0;
     *out = (struct proc_stat){.pid = pid};
     snprintf(out->comm, sizeof out->comm, "%s", open_paren + 1);
-    int ppid, pgrp, session;
-    unsigned long utime, stime;
-    unsigned long long start;
-    long rss;
-    if (sscanf(close_paren + 1,
-            " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %llu %*u "
-            "%ld",
-            &out->state, &ppid, &pgrp, &session, &utime, &stime, &start, &rss) != 8) {
-        return -EBADMSG;
-    }
-    out->ppid = ppid;
-    out->pgrp = pgrp;
-    out->session = session;
-    out->utime = utime;
-    out->stime = stime;
-    out->start_time = start;
-    out->rss_bytes = rss > 0 ? (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
-    return 0;
+    return parse_fields(close_paren + 1, out);
 }
 
 bool proc_is_alive(pid_t pid, uint64_t start_time)

@@ -42,6 +42,11 @@ void size_format(uint64_t bytes, char *buffer, size_t size);
 int integer_parse(
     const char *string, long long low, long long high, long long *value, struct error *err);
 
+/* Up to `limit` decimal integers with blanks between them, a negative one as its two's
+ * complement; returns how many stand before the end or the first that is none. sscanf would do,
+ * but costs a static program 100 KB. */
+size_t numbers_parse(const char *string, uint64_t *numbers, size_t limit);
+
 /* Names of services, clusters, pools: [a-z0-9][a-z0-9_.-]*, at most 32 bytes, and neither one
  * of the daemon's own ("gearsd", "relay") nor ending in ".sck". 0 or -EINVAL with words. */
 int name_check(const char *name, struct error *err);

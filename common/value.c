@@ -126,6 +126,21 @@ int integer_parse(
     return 0;
 }
 
+size_t numbers_parse(const char *string, uint64_t *numbers, size_t limit)
+{
+    size_t count = 0;
+    while (count < limit) {
+        char *end;
+        uint64_t value = strtoull(string, &end, 10);
+        if (end == string || (*end && !isspace((unsigned char)*end))) {
+            break;
+        }
+        numbers[count++] = value;
+        string = end;
+    }
+    return count;
+}
+
 int name_check(const char *name, struct error *err)
 {
     size_t length = strlen(name);

@@ -27,9 +27,9 @@ struct orders {
 
 /* One output stream: the line being gathered. */
 struct stream {
-    int fd;    /* −1: ended */
-    char name; /* o, e */
-    char line[LINE_LIMIT];
+    int fd;     /* −1: ended */
+    char name;  /* o, e */
+    char *line; /* LINE_LIMIT bytes */
     size_t length;
     int64_t stamp_us; /* of the line's first byte */
 };
@@ -38,19 +38,20 @@ struct stream {
 struct ring {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    char bytes[RING_SIZE];
     size_t head, used; /* head: next to write out */
     uint64_t written;  /* bytes the writer has finished: progress */
     bool closing, done;
     int event_fd; /* the writer tells the loop: room, rotation, done */
     bool rotated, want_room;
+    char bytes[RING_SIZE];
 };
 
 enum keeper_phase { PHASE_RUNNING, PHASE_ASKED, PHASE_KILLING, PHASE_EMPTY };
 
+/* What is used at all times comes first and fits a page or two; a quiet service's keeper never
+ * touches the rest. */
 struct keeper {
     struct orders orders;
-    struct ring ring;
     struct stream streams[2];
     int signal_fd, listener, controller, notify_fd;
     struct stat bound; /* the listener's file: a successor may put its own in its place */
@@ -66,8 +67,6 @@ struct keeper {
     bool stop_asked, exited;
     int status; /* of waitpid, once exited */
     int64_t exit_at_us;
-    char lost[4096];
-    char survivors[256];
 
     uint64_t dropped, dropped_told;
     bool stalled;
@@ -76,6 +75,11 @@ struct keeper {
 
     bool record_running, record_durable, gone_told, released;
     int record_event_fd;
+
+    struct ring ring; /* its bytes last */
+    char lines[2][LINE_LIMIT];
+    char lost[4096];
+    char survivors[256];
     char record_trouble[300];
 };
 

@@ -249,15 +249,20 @@ static void end_writer(struct keeper *keeper)
     }
 }
 
+static void init(struct keeper *keeper)
+{
+    keeper->signal_fd = keeper->listener = keeper->controller = -1;
+    keeper->notify_fd = keeper->record_event_fd = -1;
+    for (int i = 0; i < 2; i++) {
+        keeper->streams[i] = (struct stream){.fd = -1, .line = keeper->lines[i]};
+    }
+}
+
 int main(void)
 {
-    static struct keeper keeper = {.signal_fd = -1,
-        .listener = -1,
-        .controller = -1,
-        .notify_fd = -1,
-        .record_event_fd = -1,
-        .streams = {{.fd = -1}, {.fd = -1}}};
+    static struct keeper keeper; /* all zero: half a megabyte that no file holds */
     struct error err = {0};
+    init(&keeper);
     detach();
     int code = set_up(&keeper, &err);
     if (code) {

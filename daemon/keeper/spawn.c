@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/proc.h"
+#include "common/text.h"
 #include "daemon/keeper/keeper.h"
 
 static char **copy_list(const struct link_message *message, enum link_tag tag, size_t extra)
@@ -64,11 +65,10 @@ int orders_parse(const struct link_message *message, struct orders *orders, stru
 static void apply_limits(char **limits)
 {
     for (; limits && *limits; limits++) {
-        int resource;
-        unsigned long long soft, hard;
-        if (sscanf(*limits, "%d %llu %llu", &resource, &soft, &hard) == 3) {
-            struct rlimit limit = {(rlim_t)soft, (rlim_t)hard};
-            setrlimit((__rlimit_resource_t)resource, &limit);
+        uint64_t numbers[3]; /* of the resource, soft, hard */
+        if (numbers_parse(*limits, numbers, 3) == 3) {
+            struct rlimit limit = {numbers[1], numbers[2]};
+            setrlimit((__rlimit_resource_t)numbers[0], &limit);
         }
     }
 }

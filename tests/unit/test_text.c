@@ -122,9 +122,21 @@ static void test_words(void)
           !string_equal("a", "b"));
 }
 
+static void test_numbers(void)
+{
+    uint64_t numbers[3] = {0};
+    CHECK_INT((int)numbers_parse(" 7 18446744073709551615\n-1 4", numbers, 3), 3);
+    CHECK(numbers[0] == 7 && numbers[1] == UINT64_MAX && numbers[2] == UINT64_MAX);
+    CHECK_INT((int)numbers_parse("7 8", numbers, 3), 2);
+    CHECK_INT((int)numbers_parse("7 8x 9", numbers, 3), 1);
+    CHECK_INT((int)numbers_parse("7 - 9", numbers, 3), 1);
+    CHECK_INT((int)numbers_parse("", numbers, 3), 0);
+}
+
 int main(void)
 {
     test_buffer();
+    test_numbers();
     test_durations();
     test_sizes_and_integers();
     test_names_and_signals();
