@@ -6,12 +6,21 @@
 
 #include "daemon/control/control_private.h"
 
+/* What every act on a service begins with: the service that is named and a call that waits for
+ * it. NULL: replied. */
+static struct pending *begin(struct control *control, struct varlink_call *call,
+    const cJSON *parameters, struct service **service)
+{
+    *service = call_service(control, call, parameters);
+    return *service ? pending_create(control, call, (*service)->config->name, parameters)
+                    : NULL;
+}
+
 void method_start(struct varlink_call *call, const cJSON *parameters, void *context)
 {
     struct control *control = context;
-    struct service *service = call_service(control, call, parameters);
-    struct pending *pending =
-        service ? pending_create(control, call, service->config->name, parameters) : NULL;
+    struct service *service;
+    struct pending *pending = begin(control, call, parameters, &service);
     if (pending) {
         pending->goal = SERVICE_READY;
         manager_start(control->manager, service, call_string(parameters, "workspace"),
@@ -22,9 +31,8 @@ void method_start(struct varlink_call *call, const cJSON *parameters, void *cont
 void method_stop(struct varlink_call *call, const cJSON *parameters, void *context)
 {
     struct control *control = context;
-    struct service *service = call_service(control, call, parameters);
-    struct pending *pending =
-        service ? pending_create(control, call, service->config->name, parameters) : NULL;
+    struct service *service;
+    struct pending *pending = begin(control, call, parameters, &service);
     if (pending) {
         pending->goal = SERVICE_STOPPED;
         pending->timeout_ms = 2 * service->config->stop_timeout_ms + 20000;
@@ -35,9 +43,8 @@ void method_stop(struct varlink_call *call, const cJSON *parameters, void *conte
 void method_restart(struct varlink_call *call, const cJSON *parameters, void *context)
 {
     struct control *control = context;
-    struct service *service = call_service(control, call, parameters);
-    struct pending *pending =
-        service ? pending_create(control, call, service->config->name, parameters) : NULL;
+    struct service *service;
+    struct pending *pending = begin(control, call, parameters, &service);
     if (pending) {
         pending->goal = SERVICE_READY;
         manager_restart(control->manager, service, pending_done, pending);
@@ -47,9 +54,8 @@ void method_restart(struct varlink_call *call, const cJSON *parameters, void *co
 static void set_enabled(
     struct varlink_call *call, const cJSON *parameters, struct control *control, bool enabled)
 {
-    struct service *service = call_service(control, call, parameters);
-    struct pending *pending =
-        service ? pending_create(control, call, service->config->name, parameters) : NULL;
+    struct service *service;
+    struct pending *pending = begin(control, call, parameters, &service);
     if (pending) {
         pending->plain = true;
         manager_enable(control->manager, service, enabled, pending_done, pending);
@@ -90,9 +96,8 @@ void method_signal(struct varlink_call *call, const cJSON *parameters, void *con
 void method_reset_failed(struct varlink_call *call, const cJSON *parameters, void *context)
 {
     struct control *control = context;
-    struct service *service = call_service(control, call, parameters);
-    struct pending *pending =
-        service ? pending_create(control, call, service->config->name, parameters) : NULL;
+    struct service *service;
+    struct pending *pending = begin(control, call, parameters, &service);
     if (pending) {
         pending->wait = false;
         manager_reset_failed(service, pending_done, pending);
@@ -169,9 +174,8 @@ void method_run(struct varlink_call *call, const cJSON *parameters, void *contex
 void method_remove(struct varlink_call *call, const cJSON *parameters, void *context)
 {
     struct control *control = context;
-    struct service *service = call_service(control, call, parameters);
-    struct pending *pending =
-        service ? pending_create(control, call, service->config->name, parameters) : NULL;
+    struct service *service;
+    struct pending *pending = begin(control, call, parameters, &service);
     if (pending) {
         pending->gone = true;
         manager_remove(control->manager, service, pending_done, pending);

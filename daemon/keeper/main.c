@@ -11,37 +11,15 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/detach.h"
 #include "common/unixsock.h"
 #include "daemon/keeper/keeper.h"
 
 enum { LINK_FD = 3, ORDERLY_STOP_MS = 10000 };
-
-/* Nobody's child, in a session of its own, with nothing open but the link. */
-static void detach(void)
-{
-    if (fork() != 0) {
-        _exit(0);
-    }
-    setsid();
-    if (fork() != 0) {
-        _exit(0);
-    }
-    (void)!chdir("/");
-    umask(077);
-    int null = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3; fd++) {
-        dup2(null, fd);
-    }
-    for (int fd = 4; fd < 1024; fd++) {
-        close(fd);
-    }
-    fcntl(LINK_FD, F_SETFD, FD_CLOEXEC);
-}
 
 static int receive_orders(struct keeper *keeper, struct error *err)
 {
@@ -263,7 +241,7 @@ int main(void)
     static struct keeper keeper; /* all zero: half a megabyte that no file holds */
     struct error err = {0};
     init(&keeper);
-    detach();
+    detach(LINK_FD);
     int code = set_up(&keeper, &err);
     if (code) {
         struct link_frame frame;

@@ -12,10 +12,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/detach.h"
 #include "common/unixsock.h"
 #include "daemon/relay/relay.h"
 
@@ -67,26 +67,8 @@ void relay_log(struct relay *r, const char *format, ...)
     control_send(r, &frame);
 }
 
-static void detach(void)
+static void ignore_signals(void)
 {
-    if (fork() != 0) {
-        _exit(0);
-    }
-    setsid();
-    if (fork() != 0) {
-        _exit(0);
-    }
-    (void)!chdir("/");
-    umask(077);
-    prctl(PR_SET_NAME, "gears-relay");
-    int null = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3; fd++) {
-        dup2(null, fd);
-    }
-    for (int fd = 4; fd < 1024; fd++) {
-        close(fd);
-    }
-    fcntl(LINK_FD, F_SETFD, FD_CLOEXEC);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGINT, SIG_IGN);
@@ -195,7 +177,9 @@ static void loop(void)
 int main(void)
 {
     struct error err = {0};
-    detach();
+    detach(LINK_FD);
+    prctl(PR_SET_NAME, "gears-relay");
+    ignore_signals();
     if (receive_start()) {
         return 1;
     }
