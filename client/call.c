@@ -1,54 +1,12 @@
 /* Calls, streams, and the words and exit codes of their errors. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/client.h"
-#include "common/clock.h"
 
-enum { CALL_TIMEOUT_MS = 30000, SLOW_MS = 2000, RETRY = -1, TRIES = 5 };
-
-void cli_say(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("gearsctl: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-}
-
-const char *json_text(const cJSON *object, const char *key)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
-    return text ? text : "";
-}
-
-double json_number(const cJSON *object, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-cJSON *json_time(const cJSON *object, const char *key)
-{
-    double us = json_number(object, key);
-    char text[32];
-    if (us <= 0) {
-        return cJSON_CreateNull();
-    }
-    clock_format_utc((int64_t)us, text, sizeof text);
-    return cJSON_CreateString(text);
-}
-
-cJSON *cli_name(const char *name)
-{
-    cJSON *parameters = cJSON_CreateObject();
-    cJSON_AddStringToObject(parameters, "name", name);
-    return parameters;
-}
+enum { CALL_TIMEOUT_MS = 30000, RETRY = -1, TRIES = 5 };
 
 int cli_check_name(const char *name)
 {
@@ -88,7 +46,8 @@ static int say_error(const char *method, const char *error, const cJSON *paramet
             method, last, json_text(parameters, "parameter"));
         return EXIT_INCOMPATIBLE;
     }
-    cli_say("%s%s%s", name, *name ? ": " : "", *message ? message : error);
+    bool named = !*name || !strncmp(message, name, strlen(name));
+    cli_say("%s%s%s", named ? "" : name, named ? "" : ": ", *message ? message : error);
     return EXIT_FAILED;
 }
 
@@ -107,17 +66,12 @@ static bool is_idempotent(const char *method)
 static int receive(
     struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply, bool *continues)
 {
+    static const char silent[] = "gearsd has not answered for 2 s; waiting, ^C gives up";
     struct error err;
     char *error = NULL;
-    int64_t first = timeout_ms < 0 || timeout_ms > SLOW_MS ? SLOW_MS : timeout_ms;
-    int code = varlink_client_receive(cli->client, first, reply, &error, continues, &err);
-    if (code == -ETIMEDOUT && first == SLOW_MS && timeout_ms == CALL_TIMEOUT_MS) {
-        cli_say("gearsd has not answered for 2 s (is the home hung?); waiting, ^C gives up");
-    }
-    if (code == -ETIMEDOUT && timeout_ms != first) {
-        code = varlink_client_receive(cli->client, timeout_ms < 0 ? -1 : timeout_ms - first,
-            reply, &error, continues, &err);
-    }
+    watch_daemon_begin(cli->home.root, timeout_ms == CALL_TIMEOUT_MS ? silent : NULL);
+    int code = varlink_client_receive(cli->client, timeout_ms, reply, &error, continues, &err);
+    watch_end();
     if (code == -ECONNRESET && !cli->answered && cli->autostart && is_idempotent(method)) {
         *reply = NULL;
         return RETRY; /* it was dying as we connected: its successor can tell */

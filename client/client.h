@@ -1,4 +1,4 @@
-/* gearsctl: what its commands share. One command is one descriptor in commands.c. */
+/* gearsctl: what its commands share. One command is one descriptor in main.c. */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
@@ -7,6 +7,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "client/watch.h"
 #include "common/home.h"
 #include "common/text.h"
 #include "proto/varlink_client.h"
@@ -56,11 +57,17 @@ int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **rep
 /* A call with more: `each` for every reply until the last; it returns 0 to go on. */
 int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
     int (*each)(struct cli *cli, const cJSON *reply, void *context), void *context);
-cJSON *cli_name(const char *name); /* {"name": name} */
-void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Refuse NAME@CLUSTER of an unknown cluster: EXIT_NO_SUCH after a line, else 0. */
 int cli_check_name(const char *name);
 
+/* output.c */
+/* One line on stderr behind "gearsctl: ". */
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Flush stdout: 0, or EXIT_FAILED after a line, without one when its reader has left. */
+int cli_flush(void);
+/* One object on stdout, on one line or indented; as cli_flush. */
+int cli_print_json(const cJSON *object, bool lines);
+cJSON *cli_name(const char *name); /* {"name": name} */
 const char *json_text(const cJSON *object, const char *key);
 double json_number(const cJSON *object, const char *key);
 /* Microseconds → ISO UTC string item, or null. */

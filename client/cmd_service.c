@@ -77,10 +77,29 @@ static int64_t patience_of(const struct flags *flags)
     return flags->timeout_ms < 0 ? -1 : flags->timeout_ms + PATIENCE_MS;
 }
 
+/* A call that goes on in gearsd when the one who waits for it leaves: the farewell says so. */
+static int wait_for_service(struct cli *cli, const char *method, const char *name,
+    cJSON *parameters, const struct flags *flags)
+{
+    bool stop = !strcmp(method, "Stop");
+    char words[300];
+    snprintf(words, sizeof words, "%s goes on %s; see: gearsctl status %s", name,
+        stop ? "stopping" : "starting", name);
+    int code = cli_connect(cli);
+    if (code) {
+        cJSON_Delete(parameters);
+        return code;
+    }
+    watch_set_farewell(flags->wait ? words : NULL);
+    code = cli_stream(
+        cli, method, parameters, stop ? -1 : patience_of(flags), show_progress, NULL);
+    watch_set_farewell(NULL);
+    return code;
+}
+
 static int one_service(struct cli *cli, const char *verb, const char *name, struct flags *flags)
 {
     cJSON *parameters = cli_name(name), *reply;
-    int64_t patience = patience_of(flags);
     if (!strcmp(verb, "start")) {
         char path[PATH_MAX];
         if (flags->workspace && !realpath(flags->workspace, path)) {
@@ -95,15 +114,15 @@ static int one_service(struct cli *cli, const char *verb, const char *name, stru
             cJSON_AddStringToObject(parameters, "env", flags->env);
         }
         add_wait(parameters, flags);
-        return cli_stream(cli, "Start", parameters, patience, show_progress, NULL);
+        return wait_for_service(cli, "Start", name, parameters, flags);
     }
     if (!strcmp(verb, "restart")) {
         add_wait(parameters, flags);
-        return cli_stream(cli, "Restart", parameters, patience, show_progress, NULL);
+        return wait_for_service(cli, "Restart", name, parameters, flags);
     }
     if (!strcmp(verb, "stop")) {
         cJSON_AddBoolToObject(parameters, "wait", flags->wait);
-        return cli_stream(cli, "Stop", parameters, -1, show_progress, NULL);
+        return wait_for_service(cli, "Stop", name, parameters, flags);
     }
     const char *method = !strcmp(verb, "enable")         ? "Enable"
                          : !strcmp(verb, "disable")      ? "Disable"
@@ -169,7 +188,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
         cJSON_AddStringToObject(parameters, "cwd", cwd);
     }
     add_wait(parameters, &flags);
-    return cli_stream(cli, "Run", parameters, patience_of(&flags), show_progress, NULL);
+    return wait_for_service(cli, "Run", argv[1], parameters, &flags);
 }
 
 int cmd_signal(struct cli *cli, int argc, char **argv)

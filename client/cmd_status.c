@@ -1,7 +1,5 @@
 /* status: a table on a terminal, tab-separated rows otherwise, or the promised JSON. */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/client.h"
@@ -70,12 +68,10 @@ static int print_json(struct cli *cli, const cJSON *status)
     }
     cJSON_AddArrayToObject(out, "tunnels");
     cJSON_AddArrayToObject(out, "pools");
-    char *text = cJSON_Print(out);
-    puts(text ? text : "");
-    free(text);
+    code = cli_print_json(out, false);
     cJSON_Delete(hello);
     cJSON_Delete(out);
-    return 0;
+    return code;
 }
 
 static void describe(const cJSON *service, char *out, size_t size)
@@ -126,6 +122,7 @@ static int print_table(struct cli *cli, const cJSON *status, void *context)
 {
     bool *header = context;
     const cJSON *service;
+    watch_output_begin();
     if (cli->terminal && *header) {
         printf(
             "%-16s %-9s %-8s %8s %8s %5s\n", "NAME", "STATE", "KIND", "SINCE", "PID", "CONNS");
@@ -135,26 +132,26 @@ static int print_table(struct cli *cli, const cJSON *status, void *context)
     {
         print_row(cli, service);
     }
-    fflush(stdout);
-    return 0;
+    int code = cli_flush();
+    watch_output_end();
+    return code;
 }
 
 static int print_delta(struct cli *cli, const cJSON *status, void *context)
 {
     const cJSON *service;
+    int code = 0;
     if (!cli->json) {
         return print_table(cli, status, context);
     }
     cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))
     {
         cJSON *out = json_service(service);
-        char *text = cJSON_PrintUnformatted(out);
-        puts(text ? text : "");
-        free(text);
+        cJSON_AddNumberToObject(out, "schema", 1);
+        code = code ? code : cli_print_json(out, true);
         cJSON_Delete(out);
     }
-    fflush(stdout);
-    return 0;
+    return code;
 }
 
 int cmd_status(struct cli *cli, int argc, char **argv)

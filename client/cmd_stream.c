@@ -10,18 +10,30 @@ struct log_view {
     bool timestamps;
 };
 
+/* One of a stream's objects on a line, its time also in words; flushed with its neighbours. */
+static void print_object(const cJSON *item)
+{
+    cJSON *object = cJSON_Duplicate(item, true);
+    cJSON_ReplaceItemInObjectCaseSensitive(object, "at", json_time(item, "at"));
+    cJSON_AddNumberToObject(object, "at_us", json_number(item, "at"));
+    cJSON_AddNumberToObject(object, "schema", 1);
+    char *text = cJSON_PrintUnformatted(object);
+    puts(text ? text : "");
+    free(text);
+    cJSON_Delete(object);
+}
+
 static int print_lines(struct cli *cli, const cJSON *reply, void *context)
 {
     struct log_view *view = context;
     const cJSON *line;
+    watch_output_begin();
     cJSON_ArrayForEach(line, cJSON_GetObjectItemCaseSensitive(reply, "lines"))
     {
         const char *stream = json_text(line, "stream"), *text = json_text(line, "text");
         char stamp[32] = "";
         if (cli->json) {
-            char *json = cJSON_PrintUnformatted(line);
-            puts(json ? json : "");
-            free(json);
+            print_object(line);
             continue;
         }
         if (view->timestamps) {
@@ -34,8 +46,9 @@ static int print_lines(struct cli *cli, const cJSON *reply, void *context)
             putchar('\n');
         }
     }
-    fflush(stdout);
-    return 0;
+    int code = cli_flush();
+    watch_output_end();
+    return code;
 }
 
 int cmd_logs(struct cli *cli, int argc, char **argv)
@@ -83,13 +96,12 @@ static int print_events(struct cli *cli, const cJSON *reply, void *context)
 {
     (void)context;
     const cJSON *event;
+    watch_output_begin();
     cJSON_ArrayForEach(event, cJSON_GetObjectItemCaseSensitive(reply, "events"))
     {
         char stamp[32];
         if (cli->json) {
-            char *json = cJSON_PrintUnformatted(event);
-            puts(json ? json : "");
-            free(json);
+            print_object(event);
             continue;
         }
         clock_format_local((int64_t)json_number(event, "at"), stamp, sizeof stamp);
@@ -97,8 +109,9 @@ static int print_events(struct cli *cli, const cJSON *reply, void *context)
         printf("%s\t%s\t%s\t%s\n", stamp, *service ? service : "gearsd",
             json_text(event, "event"), json_text(event, "message"));
     }
-    fflush(stdout);
-    return 0;
+    int code = cli_flush();
+    watch_output_end();
+    return code;
 }
 
 int cmd_events(struct cli *cli, int argc, char **argv)

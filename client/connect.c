@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,7 @@
 #include "client/client.h"
 #include "common/clock.h"
 
-enum { START_MS = 15000, SLOW_MS = 2000, CONNECT_MS = 5000 };
+enum { START_MS = 15000, CONNECT_MS = 5000 };
 
 void cli_program_dir(char out[PATH_MAX])
 {
@@ -28,6 +27,7 @@ static void exec_daemon(const char *path, int ready)
 {
     char number[16];
     setsid();
+    watch_undo_in_child();
     int fd = fcntl(ready, F_DUPFD, 10);
     snprintf(number, sizeof number, "%d", fd);
     execl(path, path, "--ready-fd", number, (char *)NULL);
@@ -40,17 +40,12 @@ static int read_answer(int fd, char *out, size_t size)
 {
     size_t used = 0;
     int64_t until = clock_monotonic_ms() + START_MS;
-    bool told = false;
     for (;;) {
         int64_t left = until - clock_monotonic_ms();
         struct pollfd item = {.fd = fd, .events = POLLIN};
-        int n = poll(&item, 1, (int)(left > SLOW_MS && !told ? SLOW_MS : left > 0 ? left : 0));
+        int n = poll(&item, 1, (int)(left > 0 ? left : 0));
         if (n == 0 && left <= 0) {
             return -ETIMEDOUT;
-        }
-        if (n == 0 && !told) {
-            told = true;
-            cli_say("gearsd has not come up for 2 s (is the home hung?); waiting, ^C gives up");
         }
         ssize_t got = n > 0 ? read(fd, out + used, size - 1 - used) : -1;
         if (got == 0 || (got > 0 && memchr(out + used, '\n', (size_t)got))) {
@@ -64,7 +59,6 @@ static int read_answer(int fd, char *out, size_t size)
 
 int cli_start_daemon(struct cli *cli)
 {
-    (void)cli;
     char path[PATH_MAX + 16], folder[PATH_MAX], answer[700] = "";
     int ready[2];
     cli_program_dir(folder);
@@ -84,7 +78,9 @@ int cli_start_daemon(struct cli *cli)
     close(ready[1]);
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
     }
+    watch_daemon_begin(cli->home.root, "gearsd has not come up for 2 s; waiting, ^C gives up");
     int code = read_answer(ready[0], answer, sizeof answer);
+    watch_end();
     close(ready[0]);
     if (!code && !strcmp(answer, "ready")) {
         return 0;
@@ -108,7 +104,9 @@ int cli_connect(struct cli *cli)
         cli_say("%s: path too long", cli->home.root);
         return EXIT_UNREACHABLE;
     }
+    watch_home_begin(cli->home.root, "connecting to gearsd");
     cli->client = varlink_client_open(path, CONNECT_MS, &err, &code);
+    watch_end();
     if (!cli->client && (code == -ENOENT || code == -ECONNREFUSED || code == -ENOTDIR)) {
         if (!cli->autostart) {
             cli_say("gearsd does not run on %s; run: gearsctl daemon start", cli->home.host);

@@ -1,5 +1,4 @@
 /* gearsctl's entry: global options, the table of commands, help. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,19 +129,11 @@ static int take_globals(struct cli *cli, int argc, char **argv)
     return kept;
 }
 
-static void on_interrupt(int number)
-{
-    (void)number;
-    _exit(EXIT_INTERRUPTED);
-}
-
 int main(int argc, char **argv)
 {
     struct cli cli = {.autostart = true};
     struct error err;
     umask(077);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, on_interrupt);
     argc = take_globals(&cli, argc, argv);
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
         help(argc < 2 ? stderr : stdout);
@@ -158,14 +149,12 @@ int main(int argc, char **argv)
             return command_help(command);
         }
     }
+    watch_start();
     if (home_init(&cli.home, &err)) {
         cli_say("%s", err.text);
         return EXIT_FAILED;
     }
     int code = command->run(&cli, argc - 1, argv + 1);
     varlink_client_close(cli.client);
-    if (fflush(stdout) || ferror(stdout)) {
-        return code ? code : EXIT_FAILED;
-    }
-    return code;
+    return code ? code : cli_flush();
 }
