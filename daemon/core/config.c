@@ -12,7 +12,7 @@
 #include "common/file.h"
 #include "daemon/core/config_private.h"
 
-enum { LINE_LIMIT = 199, FILE_LIMIT = 1 << 20 };
+enum { FILE_LIMIT = 1 << 20 };
 
 static void report(struct loader *loader, struct place at, const char *format, va_list args)
 {
@@ -40,6 +40,34 @@ void config_error_at(struct loader *loader, struct place at, const char *format,
     va_end(args);
 }
 
+/* Room for one more service and for its origin beside it. */
+static bool grow(struct loader *loader)
+{
+    struct config *config = loader->config;
+    if (config->service_count < loader->capacity) {
+        return true;
+    }
+    size_t capacity = loader->capacity ? 2 * loader->capacity : 8;
+    void *services = realloc(config->services, capacity * sizeof *config->services);
+    config->services = services ? services : config->services;
+    void *origins = realloc(loader->origins, capacity * sizeof *loader->origins);
+    loader->origins = origins ? origins : loader->origins;
+    loader->capacity = services && origins ? capacity : loader->capacity;
+    loader->failed |= !services || !origins;
+    return services && origins;
+}
+
+static void add_service(struct loader *loader, const char *name, const char *kind)
+{
+    struct config *config = loader->config;
+    struct service_config *service = grow(loader) ? service_config_create(name, kind) : NULL;
+    if (service) {
+        loader->origins[config->service_count] = (struct origin){0};
+        config->services[config->service_count++] = service;
+    }
+    loader->failed |= !service;
+}
+
 static void open_service(struct loader *loader, const char *name)
 {
     struct error err;
@@ -58,12 +86,10 @@ static void open_service(struct loader *loader, const char *name)
         return;
     }
     if (i == config->service_count) {
-        config->services[i] = service_config_create(name, "command");
-        if (!config->services[i]) {
-            loader->failed = true;
+        add_service(loader, name, "command");
+        if (loader->failed) {
             return;
         }
-        config->service_count++;
     }
     struct place *before = &loader->origins[i].section;
     if (before->line && before->file == loader->at.file) {
@@ -129,7 +155,7 @@ static bool admit(struct loader *loader, char *line)
         return true;
     }
     if (*text == '[') {
-        char section[LINE_LIMIT + 1];
+        char section[CONFIG_LINE + 1];
         size_t length = strcspn(text + 1, "]");
         if (text[1 + length] != ']') {
             config_error(loader, "the section's name does not end with ]");
@@ -151,17 +177,17 @@ static bool admit(struct loader *loader, char *line)
 static char *read_line(char *out, int size, void *stream)
 {
     struct loader *loader = stream;
-    if (!*loader->rest || size <= LINE_LIMIT) {
+    if (!*loader->rest || size <= CONFIG_LINE) {
         return NULL;
     }
     loader->raw = loader->rest;
     loader->raw_length = strcspn(loader->rest, "\n");
     loader->rest += loader->raw_length + (loader->rest[loader->raw_length] == '\n');
     loader->at.line++;
-    if (loader->raw_length > LINE_LIMIT) {
+    if (loader->raw_length > CONFIG_LINE) {
         config_error(loader,
             "the line has %zu bytes, %d is the most; go on in an indented line",
-            loader->raw_length, LINE_LIMIT);
+            loader->raw_length, CONFIG_LINE);
         loader->refused = true; /* nor may its further lines go on the key above */
         out[0] = 0;
         return out;
@@ -235,16 +261,11 @@ static void parse_file(struct loader *loader, const char *name, const char *text
 static int load_all(
     struct loader *loader, const char *site_text, const char *user_name, const char *user_text)
 {
-    struct config *config = loader->config;
     loader->defaults = service_config_create("defaults", "command");
-    config->services = calloc(CONFIG_SERVICES, sizeof *config->services);
-    loader->origins = calloc(CONFIG_SERVICES, sizeof *loader->origins);
-    struct service_config *lab = service_config_create("lab", "jupyter");
-    if (!loader->defaults || !config->services || !loader->origins || !lab) {
-        service_config_destroy(lab);
+    add_service(loader, "lab", "jupyter");
+    if (!loader->defaults || loader->failed) {
         return -ENOMEM;
     }
-    config->services[config->service_count++] = lab;
     parse_file(loader, loader->site_file, site_text, true);
     parse_file(loader, user_name, user_text, false);
     config_apply_defaults(loader);

@@ -4,7 +4,8 @@
 
 #include "daemon/core/config.h"
 
-enum { ERRORS_LIMIT = 20, CONFIG_KEYS = 17 };
+/* CONFIG_LINE: bytes of a line, one less than libinih reads. */
+enum { ERRORS_LIMIT = 20, CONFIG_KEYS = 17, CONFIG_LINE = 199 };
 
 enum value_type {
     VALUE_STRING,      /* continuation lines join with a space */
@@ -52,7 +53,8 @@ struct origin {
 
 struct loader {
     struct config *config;
-    struct origin *origins; /* beside config->services */
+    struct origin *origins; /* beside config->services, as many */
+    size_t capacity;        /* of both */
     struct text *errors;
     int error_count;
     bool failed; /* out of memory */

@@ -92,7 +92,9 @@ static bool is_assignment(const char *word)
 
 static void set_assignments(struct loader *loader, char ***slot, const char *value)
 {
-    for (const char *at = value + strspn(value, " \t"); at && *at; at += strspn(at, " \t")) {
+    static const char between[] = " \t\r\v\f"; /* all that ends a word */
+    for (const char *at = value + strspn(value, between); at && *at;
+         at += strspn(at, between)) {
         struct text word = {0};
         at = read_word(at, &word);
         if (!at) {

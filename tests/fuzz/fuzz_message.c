@@ -13,7 +13,7 @@
 #include "proto/varlink_depth.h"
 #include "proto/varlink_service.h"
 
-enum { PART_MOST = 64 };
+enum { PART_MOST = 64, ROUNDS_MOST = 32 };
 
 static const char description[] =
     "interface a.b\n"
@@ -133,6 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     size_t part = data[0] & 0x80 ? size : 1 + data[0] % PART_MOST;
+    part = part > size / ROUNDS_MOST ? part : size / ROUNDS_MOST; /* each costs system calls */
     bool streams = data[0] & 0x40, ended = false;
     struct varlink_connection *connection = varlink_connection_create(service_get(), pair[1]);
     for (size_t at = 1; connection && at < size && !ended; at += part) {

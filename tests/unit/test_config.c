@@ -103,20 +103,52 @@ static void check_everything(const struct config *config)
 }
 
 /* What `config show` prints is a file that says the same. */
-static void test_everything(void)
+static void check_shown(const char *user, void (*check)(const struct config *))
 {
-    struct config *config = parse(NULL, everything);
+    struct config *config = parse(NULL, user);
     struct text shown = {0}, again = {0};
-    check_everything(config);
+    check(config);
     config_format(config, &shown);
     struct config *second = parse(NULL, text_string(&shown));
-    check_everything(second);
+    check(second);
     config_format(second, &again);
     CHECK_STRING(text_string(&again), text_string(&shown));
     text_finish(&shown);
     text_finish(&again);
     config_destroy(config);
     config_destroy(second);
+}
+
+static void check_odd(const struct config *config)
+{
+    const struct service_config *x = config_find(config, "x");
+    CHECK_INT((long long)strlen(x->command), 2 * 170 + 3 + strlen("a  b env = c"));
+    CHECK_STRING(x->command + 2 * 170 + 3, "a  b env = c");
+    CHECK_STRING(x->modules, ";gcc");
+    CHECK_INT((long long)strlen(x->cwd), strlen("/home/me/") + 180);
+    static const char *const words[] = {"A=1", "B=2", "C=3", "D=a ;b", "E=\"'", "F=\v", NULL};
+    for (size_t i = 0; words[i] || x->environment[i]; i++) {
+        if (!CHECK_STRING(x->environment[i], words[i])) {
+            break;
+        }
+    }
+}
+
+/* Lines near the limit that get longer when written out, and characters that end words. */
+static void test_odd_values(void)
+{
+    struct text user = {0};
+    text_printf(&user, "[service:x]\ncommand=");
+    for (int i = 0; i < 2 * 85; i++) {
+        text_printf(&user, i == 85 ? "\n y" : i ? " y" : "y");
+    }
+    text_printf(&user, "\n yy a  b env = c\nmodules=;gcc\ncwd=~/");
+    for (int i = 0; i < 180; i++) {
+        text_printf(&user, "d");
+    }
+    text_printf(&user, "\nenvironment = A=1\vB=2\rC=3\f'D=a '';b' E=\\\"\\' F='\v'\n");
+    check_shown(text_string(&user), check_odd);
+    text_finish(&user);
 }
 
 static void test_copy(void)
@@ -216,7 +248,8 @@ int main(void)
 {
     setenv("HOME", "/home/me", 1);
     test_nothing();
-    test_everything();
+    check_shown(everything, check_everything);
+    test_odd_values();
     test_copy();
     test_site();
     test_longest_line();
