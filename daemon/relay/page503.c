@@ -2,10 +2,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "common/clock.h"
 #include "common/text.h"
 #include "daemon/relay/relay.h"
+
+static const char HEAD[] = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">"
+                           "<meta name=\"viewport\" content=\"width=device-width\"><title>";
+static const char STYLE[] =
+    "<style>:root{color-scheme:light dark}"
+    "body{font:16px/1.6 system-ui,sans-serif;max-width:36em;margin:16vh auto;padding:0 1.5em}"
+    "h1{font-size:1.7em}dl{display:grid;grid-template-columns:max-content 1fr;gap:.3em 1.5em}"
+    "dt{opacity:.6}dd{margin:0}dl{margin-bottom:2em}"
+    "code{background:#8882;padding:.15em .4em;border-radius:4px;white-space:nowrap;"
+    "user-select:all}</style>";
+/* Who comes back from the terminal finds the service; times are those of the reader. */
+static const char SCRIPT[] = "<script>addEventListener('focus',()=>location.reload());"
+                             "for(const t of document.querySelectorAll('time'))"
+                             "t.textContent=new Date(t.dateTime).toLocaleString()</script>";
 
 int page503_is_http(const char *bytes, size_t length)
 {
@@ -36,23 +51,56 @@ static void escape(struct text *out, const char *value)
     }
 }
 
+/* Where a user must type the command: a service lives on one of several login nodes. */
+static void add_host(struct text *body)
+{
+    struct utsname uts;
+    if (!uname(&uts)) {
+        text_printf(body, " on <b>");
+        escape(body, uts.nodename);
+        text_printf(body, "</b>");
+    }
+}
+
+/* "failed: ended with exit code 1" as two rows. */
+static void add_cause(struct text *body, const char *cause)
+{
+    char state[32];
+    const char *colon = strstr(cause, ": ");
+    size_t length = colon ? (size_t)(colon - cause) : strlen(cause);
+    snprintf(state, sizeof state, "%.*s", (int)(length < 31 ? length : 31), cause);
+    text_printf(body, "<dt>State<dd><b>");
+    escape(body, state);
+    text_printf(body, "</b><dt>Cause<dd>");
+    escape(body, colon ? colon + 2 : "not known");
+}
+
+static void add_body(struct text *body, const struct service *service)
+{
+    char since[24];
+    clock_format_utc(service->since_us, since, sizeof since);
+    text_printf(body, "%s", HEAD);
+    escape(body, service->name);
+    text_printf(body, " is not running – Gears</title>%s<h1>", STYLE);
+    escape(body, service->name);
+    text_printf(body, " is not running</h1><dl>");
+    add_cause(body, service->cause);
+    text_printf(body,
+        "<dt>Since<dd><time datetime=\"%s\">%s</time></dl><p>To start it, run <code>", since,
+        since);
+    escape(body, service->command);
+    text_printf(body, "</code>");
+    add_host(body);
+    text_printf(
+        body, ", then come back to this page.</p><p>What it said last: <code>gearsctl logs ");
+    escape(body, service->name);
+    text_printf(body, "</code></p>%s</html>\n", SCRIPT);
+}
+
 char *page503_make(const struct service *service, size_t *length)
 {
     struct text body = {0}, page = {0};
-    char since[24];
-    clock_format_utc(service->since_us, since, sizeof since);
-    text_printf(&body, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>");
-    escape(&body, service->name);
-    text_printf(&body,
-        " is down – Gears</title><style>body{font:16px/1.5 system-ui,sans-serif;"
-        "max-width:38em;margin:15vh auto;padding:0 1em;color:#223}code{background:"
-        "#eef;padding:.2em .4em;border-radius:4px}</style><h1>");
-    escape(&body, service->name);
-    text_printf(&body, " is not running</h1><p>State: <b>");
-    escape(&body, service->cause);
-    text_printf(&body, "</b>, since %s.</p><p>To start it, run <code>", since);
-    escape(&body, service->command);
-    text_printf(&body, "</code> where Gears runs, then reload this page.</p></html>\n");
+    add_body(&body, service);
     text_printf(&page,
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n"
         "Content-Length: %zu\r\nRetry-After: 5\r\nCache-Control: no-store\r\n"

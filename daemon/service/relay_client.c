@@ -81,6 +81,20 @@ static void send_listeners(struct relay_client *client, struct service *service)
     }
 }
 
+/* "STATE: CAUSE", for whoever meets the relay instead of the service. */
+static void describe(const struct service *service, char *out, size_t size)
+{
+    const char *cause = service->cause[0] ? service->cause : service->health.message;
+    if (!service->cause[0] && service->machine.state == SERVICE_STOPPED) {
+        cause = service->exit.note[0]            ? service->exit.note
+                : service->exit.how == EXIT_NONE ? "not started yet"
+                : service->machine.wanted        ? "it ended by itself"
+                                                 : "it was told to stop";
+    }
+    snprintf(out, size, "%s%s%s", service_state_name(service->machine.state),
+        *cause ? ": " : "", cause);
+}
+
 void relay_client_put(struct relay_client *client, struct service *service)
 {
     if (!client || !client->peer || !service_is_served(service)) {
@@ -88,7 +102,7 @@ void relay_client_put(struct relay_client *client, struct service *service)
     }
     struct link_frame frame;
     const char *name = service->config->name;
-    char path[PATH_MAX], command[80];
+    char path[PATH_MAX], command[80], cause[200];
     uint32_t slot = ++client->request % 256;
     snprintf(client->asked[slot], sizeof client->asked[slot], "%s", name);
     link_frame_start(&frame, LINK_RELAY_SERVICE, SLOT_REQUEST + slot);
@@ -101,8 +115,8 @@ void relay_client_put(struct relay_client *client, struct service *service)
     }
     snprintf(command, sizeof command, "gearsctl start %s", name);
     link_frame_u64(&frame, LINK_TAG_SERVICE_STATE, (uint64_t)relay_state(service));
-    link_frame_string(&frame, LINK_TAG_TEXT,
-        service->cause[0] ? service->cause : service_state_name(service->machine.state));
+    describe(service, cause, sizeof cause);
+    link_frame_string(&frame, LINK_TAG_TEXT, cause);
     link_frame_u64(&frame, LINK_TAG_SINCE, (uint64_t)service->since_us);
     link_frame_string(&frame, LINK_TAG_COMMAND, command);
     link_frame_u64(&frame, LINK_TAG_WAIT_MS, WAIT_MS);
