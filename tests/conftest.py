@@ -61,6 +61,10 @@ class Gears:
         services = json.loads(self.run("status", "--json").stdout)["services"]
         return next(service for service in services if service["name"] == name)
 
+    def names(self) -> list[str]:
+        services = json.loads(self.run("status", "--json").stdout)["services"]
+        return [service["name"] for service in services]
+
     def daemon_pid(self) -> int:
         return json.loads(self.run("status", "--json").stdout)["daemon"]["pid"]
 

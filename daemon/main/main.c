@@ -208,7 +208,7 @@ static void shutdown_daemon(void *context, bool services)
     daemon->manager->ending = services;
     daemon->upgrade_to[0] = 0; /* an end asked for after an upgrade wins */
     for (struct service *s = daemon->manager->services; services && s; s = s->next) {
-        if (s->machine.state != SERVICE_STOPPED || s->machine.wanted) {
+        if (s->machine.state != SERVICE_STOPPED || s->machine.wanted || s->wish.wanted) {
             manager_stop(daemon->manager, s, NULL, NULL);
         }
     }

@@ -110,11 +110,15 @@ static int run_bury(void *context, struct error *err)
 
 static void end_incarnation(struct service *service, const struct service_exit *end)
 {
-    bool clean = end->how == EXIT_CODE && end->value == 0;
-    service->exit = *end;
+    bool told = service->exit_told; /* the keeper died after it told the end */
+    if (end->how != EXIT_UNKNOWN || !told) {
+        service->exit = *end;
+    }
+    bool clean = service->exit.how == EXIT_CODE && service->exit.value == 0;
     snprintf(service->cause, sizeof service->cause, "%s",
-        end->how == EXIT_UNKNOWN ? "its keeper died; how it ended is not known"
-                                 : "ended while gearsd was away");
+        service->exit.how == EXIT_UNKNOWN ? "its keeper died; how it ended is not known"
+        : told                            ? "ended, then its keeper died"
+                                          : "ended while gearsd was away");
     health_set(service, "process", false, service->cause);
     service_apply(service, clean ? EVENT_DIED_CLEAN : EVENT_DIED);
 }

@@ -174,7 +174,7 @@ void instance_launch(struct service *service)
     service->launching = true;
     service->wish.fresh = service->wish.again = service->settled = false;
     service->stop_sent = service->program_ready = service->port_checked = false;
-    service->paused = service->adopted = false;
+    service->paused = service->adopted = service->exit_told = false;
     service->cause[0] = 0;
     service->tries = 0;
     health_set(service, "process", false, "starting");
@@ -325,6 +325,7 @@ static void on_message(void *context, struct link_message *message)
         break;
     case LINK_KEEPER_EXITED:
         read_exit(service, message);
+        service->exit_told = true;
         health_set(service, "process", false, "ended; what it left is being cleared");
         break;
     case LINK_KEEPER_GONE:

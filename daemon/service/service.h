@@ -73,6 +73,7 @@ struct service {
     bool adopted; /* found running: its times are older than this gearsd */
     uint64_t log_dropped;
     struct service_exit exit;
+    bool exit_told; /* by the keeper of this incarnation */
 
     struct service_health health;
     struct probe *probe;
