@@ -89,8 +89,18 @@ void control_drop(struct keeper *keeper)
     }
 }
 
+static bool is_bound(const struct keeper *keeper)
+{
+    struct stat now;
+    return keeper->listener >= 0 && !stat(keeper->orders.link_path, &now) &&
+           now.st_ino == keeper->bound.st_ino && now.st_dev == keeper->bound.st_dev;
+}
+
 int control_listen(struct keeper *keeper, struct error *err)
 {
+    if (is_bound(keeper)) {
+        return 0; /* who waits in the backlog is not sent away */
+    }
     int fd = unix_listen(keeper->orders.link_path, SOCK_SEQPACKET, 16, err);
     if (fd < 0) {
         return fd;
@@ -107,16 +117,13 @@ int control_listen(struct keeper *keeper, struct error *err)
 
 void control_unlisten(struct keeper *keeper)
 {
-    struct stat now;
-    if (keeper->listener < 0) {
-        return;
-    }
-    if (!stat(keeper->orders.link_path, &now) && now.st_ino == keeper->bound.st_ino &&
-        now.st_dev == keeper->bound.st_dev) {
+    if (is_bound(keeper)) {
         unlink(keeper->orders.link_path);
     }
-    close(keeper->listener);
-    keeper->listener = -1;
+    if (keeper->listener >= 0) {
+        close(keeper->listener);
+        keeper->listener = -1;
+    }
 }
 
 void control_accept(struct keeper *keeper)
