@@ -19,7 +19,6 @@ static struct service *add_orphan(struct manager *manager, const char *name)
     struct service *service = config ? manager_add(manager, config) : NULL;
     if (service) {
         service->orphaned = true;
-        service->machine.wanted = service->wish.wanted = true;
     }
     return service;
 }
@@ -46,6 +45,9 @@ bool adopt_keeper(struct manager *manager, const char *name, const char *path)
         (!service && !(service = add_orphan(manager, name)))) {
         close(fd);
         return false;
+    }
+    if (!service->recorded) { /* its record is lost: what runs is wanted */
+        service->machine.wanted = service->wish.wanted = true;
     }
     service_apply(service, EVENT_ADOPTED);
     service->adopted = true;

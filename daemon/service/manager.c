@@ -295,12 +295,12 @@ static bool is_unanswered(const struct manager *manager)
             return true;
         }
     }
-    return false;
+    return relay_client_is_settling(manager->relay);
 }
 
-/* Nobody is served before the keepers found have said how their services are; a stopped one is
- * waited for ADOPT_MS at most. */
-static void await_keepers(struct manager *manager)
+/* Nobody is served before the keepers found have said how their services are, and the relay
+ * its counters; a stopped one is waited for ADOPT_MS at most. */
+static void await_found(struct manager *manager)
 {
     bool over = false;
     struct timeval limit = {0, ADOPT_MS * 1000};
@@ -341,8 +341,11 @@ int manager_init(struct manager *manager, struct event_base *base, const struct 
     }
     store_load_all(manager);
     adopt_all(manager);
-    await_keepers(manager);
     manager->relay = relay_client_create(manager);
+    if (!manager->relay) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    await_found(manager);
     start_enabled(manager);
-    return manager->relay ? 0 : error_set(err, -ENOMEM, "out of memory");
+    return 0;
 }

@@ -27,6 +27,7 @@ struct relay_client {
     struct event *retry;
     int tries;
     bool ending;
+    bool found; /* the relay was there before this gearsd: it has counters to tell */
     uint32_t request;
     char asked[256][33]; /* services whose slot an answer will tell, by request % 256 */
 };
@@ -296,6 +297,7 @@ static void connect_or_start(struct relay_client *client)
     struct ucred peer;
     if (fd >= 0 && !unix_peer(fd, &peer) && peer.uid == geteuid()) {
         link_send_empty(fd, LINK_HELLO, 1);
+        client->found = true;
     } else {
         if (fd >= 0) {
             close(fd);
@@ -323,6 +325,15 @@ struct relay_client *relay_client_create(struct manager *manager)
     }
     connect_or_start(client);
     return client;
+}
+
+bool relay_client_is_settling(const struct relay_client *client)
+{
+    bool settling = client->peer && client->found && !client->counters;
+    for (struct service *s = client->manager->services; s && client->counters; s = s->next) {
+        settling |= client->peer && client->found && s->relay_slot < 0 && service_is_served(s);
+    }
+    return settling;
 }
 
 void relay_client_counters(struct relay_client *client, const struct service *service,

@@ -18,7 +18,8 @@ void relay_client_put(struct relay_client *client, struct service *service);
 void relay_client_forget(struct relay_client *client, struct service *service);
 void relay_client_unlisten_port(
     struct relay_client *client, struct service *service, uint16_t port);
-/* The loopback port really bound for the service, 0 when none. */
+/* Whether a relay that was there before this gearsd has not told all its counters yet. */
+bool relay_client_is_settling(const struct relay_client *client);
 /* Counters of `service`; zeros when unknown. */
 void relay_client_counters(struct relay_client *client, const struct service *service,
     uint64_t *connections, uint64_t *bytes_in, uint64_t *bytes_out);
