@@ -99,8 +99,8 @@ def test_a_hundred_services_are_adopted_at_once(gears: Gears) -> None:
 
     def all_ready() -> dict[str, int] | None:
         services = json.loads(gears.run("status", "--json").stdout)["services"]
-        ready = all(s["state"] == "ready" for s in services)
-        return {s["name"]: s["pid"] for s in services} if ready else None
+        ready = {s["name"]: s["pid"] for s in services if s["state"] == "ready"}
+        return ready if len(ready) == 100 else None
 
     pids = wait_until(all_ready, "a hundred services", 60)
     os.kill(reply["daemon"]["pid"], signal.SIGKILL)
@@ -113,11 +113,11 @@ def test_a_hundred_services_are_adopted_at_once(gears: Gears) -> None:
 
 def test_exits_while_gearsd_is_away(gears: Gears) -> None:
     """Codes, a signal, and a restart that is due: each told by the successor."""
+    once = Once(gears, keys="restart = always\n")
     os.mkfifo(gears.home / "go")
     ends = {"zero": "exit 0", "five": "exit 5", "signal": "kill -USR1 $$; sleep 9"}
     for name, end in ends.items():
         gears.run("run", name, "--", "sh", "-c", f"read line <{gears.home}/go; {end}")
-    once = Once(gears, keys="restart = always\n")
     gears.run("start", "once")
     kill_daemon(gears)
     os.kill(once.running()[0], signal.SIGUSR2)
