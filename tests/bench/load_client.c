@@ -11,11 +11,27 @@
 
 static char block[BULK_BLOCK];
 
-static int64_t now_ns(void)
+static int64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static int64_t cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static void print_times(int64_t start_ns, int64_t start_cpu_ns)
+{
+    printf("{\"seconds\": %.9f, \"cpu\": %.9f}\n", (double)(now_ns() - start_ns) / 1e9,
+        (double)(cpu_ns() - start_cpu_ns) / 1e9);
 }
 
 static void ask(int fd, enum load_mode mode, uint64_t amount)
@@ -38,7 +54,7 @@ static void run_bulk(const char *address, enum load_mode mode, uint64_t bytes)
     int fd = load_connect(address);
     ask(fd, LOAD_IDLE, 0);
     must_read(fd, reply, sizeof reply);
-    int64_t start = now_ns();
+    int64_t start = now_ns(), cpu = cpu_ns();
     ask(fd, mode, bytes);
     for (uint64_t left = bytes; left;) {
         size_t n = left < sizeof block ? (size_t)left : sizeof block;
@@ -56,9 +72,8 @@ static void run_bulk(const char *address, enum load_mode mode, uint64_t bytes)
     if (mode == LOAD_UP) {
         must_read(fd, reply, 1);
     }
-    int64_t took = now_ns() - start;
     close(fd);
-    printf("{\"seconds\": %.9f}\n", (double)took / 1e9);
+    print_times(start, cpu);
 }
 
 static int compare(const void *a, const void *b)
@@ -92,14 +107,14 @@ static void run_echo(const char *address, uint64_t messages)
 static void run_once(const char *address, uint64_t connections)
 {
     char reply[SMALL_MESSAGE];
-    int64_t start = now_ns();
+    int64_t start = now_ns(), cpu = cpu_ns();
     for (uint64_t i = 0; i < connections; i++) {
         int fd = load_connect(address);
         ask(fd, LOAD_ONCE, 0);
         must_read(fd, reply, sizeof reply);
         close(fd);
     }
-    printf("{\"seconds\": %.9f}\n", (double)(now_ns() - start) / 1e9);
+    print_times(start, cpu);
 }
 
 /* Holds its connections, each of which has carried one message, until stdin ends. */

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from home import Gears, wait_until
-from machine import children, descriptor_pairs
+from machine import children, descriptor_pairs, favour
 
 PATHS = ("uu", "ut")  # Unix → Unix, Unix → loopback TCP
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
@@ -33,7 +33,7 @@ class Relay:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=lambda: favour(core),
             )
         self._processes.append(process)
         self.pids.append(process.pid)
@@ -47,6 +47,8 @@ class Relay:
 
     def stop(self) -> None:
         for process in self._processes:
+            if process.poll() is not None:
+                continue
             for pid in reversed(children(process.pid)):
                 os.kill(pid, signal.SIGKILL)
             process.wait()
