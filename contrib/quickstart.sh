@@ -53,10 +53,26 @@ cmake --install "$build" --prefix "$GEARS_HOME" >/dev/null
 
 gearsctl=$GEARS_HOME/bin/gearsctl
 "$gearsctl" init >&2
+# A gearsd of an earlier run is replaced; services and connections go on.
+running=$(echo '{}' | "$gearsctl" --no-autostart call Hello 2>/dev/null || true)
+if [ -n "$running" ]; then
+    read -r installed <"$GEARS_HOME/lib/gears/current"
+    case $running in
+    *"\"build\":\"$installed\""*) ;;
+    *)
+        say "upgrading the running gearsd to $installed"
+        "$gearsctl" daemon upgrade >&2
+        ;;
+    esac
+fi
 say "starting the lab"
 "$gearsctl" start lab >&2
-"$gearsctl" forward lab >&2 || say "no local port; the address below is for your laptop"
-say "JupyterLab on this machine (the address holds its token: keep it to yourself):"
+if port=$("$gearsctl" forward lab); then
+    say "forwarded to port $port of this machine, for your uid only"
+else
+    say "no local port; the address below is for your laptop"
+fi
+say "JupyterLab (the address holds its token: keep it to yourself):"
 "$gearsctl" url lab
 say "to reach it from your laptop, put this into the laptop's ~/.ssh/config:"
 "$gearsctl" ssh-config
