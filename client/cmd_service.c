@@ -1,4 +1,4 @@
-/* start, stop, restart, enable, disable, reset-failed, remove, wait, run, signal, forward. */
+/* start, stop, restart, enable, disable, reset-failed, remove, wait, run, signal. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -205,41 +205,6 @@ int cmd_signal(struct cli *cli, int argc, char **argv)
     cJSON *parameters = cli_name(argv[1]);
     cJSON_AddStringToObject(parameters, "signal", argv[2]);
     int code = cli_call(cli, "Signal", parameters, &reply);
-    cJSON_Delete(reply);
-    return code;
-}
-
-int cmd_forward(struct cli *cli, int argc, char **argv)
-{
-    const char *name = NULL;
-    long long port = 0;
-    bool drop = false;
-    struct error err;
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--remove")) {
-            drop = true;
-        } else if (!strcmp(argv[i], "--yes")) {
-            continue;
-        } else if (!name) {
-            name = argv[i];
-        } else if (integer_parse(argv[i], 1024, 65535, &port, &err)) {
-            return command_misuse(argv[0], err.text);
-        }
-    }
-    if (!name) {
-        return command_misuse(argv[0], "a NAME is missing");
-    }
-    cJSON *parameters = cli_name(name), *reply;
-    if (port) {
-        cJSON_AddNumberToObject(parameters, "port", (double)port);
-    }
-    if (drop) {
-        cJSON_AddBoolToObject(parameters, "remove", true);
-    }
-    int code = cli_call(cli, "Forward", parameters, &reply);
-    if (!code && !drop) {
-        printf("%d\n", (int)json_number(reply, "port"));
-    }
     cJSON_Delete(reply);
     return code;
 }

@@ -6,9 +6,36 @@
 #include "client/client.h"
 #include "common/clock.h"
 
+enum { LINES_MOST = 10000 };
+
 struct log_view {
     bool timestamps;
+    const char *prefix; /* only lines that begin so; NULL: all */
+    long long most;     /* of the first reply, with a prefix */
 };
+
+static bool is_shown(const struct log_view *view, const cJSON *line)
+{
+    return !view->prefix ||
+           !strncmp(json_text(line, "text"), view->prefix, strlen(view->prefix));
+}
+
+/* How many lines to leave out so that the newest `most` remain; later replies are whole. */
+static long long count_surplus(struct log_view *view, const cJSON *lines)
+{
+    const cJSON *line;
+    long long count = 0;
+    if (!view->prefix || view->most < 0) {
+        return 0;
+    }
+    cJSON_ArrayForEach(line, lines)
+    {
+        count += is_shown(view, line);
+    }
+    count -= view->most;
+    view->most = -1;
+    return count > 0 ? count : 0;
+}
 
 /* One of a stream's objects on a line, its time also in words; flushed with its neighbours. */
 static void print_object(const cJSON *item)
@@ -26,10 +53,14 @@ static void print_object(const cJSON *item)
 static int print_lines(struct cli *cli, const cJSON *reply, void *context)
 {
     struct log_view *view = context;
-    const cJSON *line;
+    const cJSON *line, *lines = cJSON_GetObjectItemCaseSensitive(reply, "lines");
+    long long surplus = count_surplus(view, lines);
     watch_output_begin();
-    cJSON_ArrayForEach(line, cJSON_GetObjectItemCaseSensitive(reply, "lines"))
+    cJSON_ArrayForEach(line, lines)
     {
+        if (!is_shown(view, line) || surplus-- > 0) {
+            continue;
+        }
         const char *stream = json_text(line, "stream"), *text = json_text(line, "text");
         char stamp[32] = "";
         if (cli->json) {
@@ -66,7 +97,7 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
         } else if (!strcmp(argv[i], "--timestamps")) {
             view.timestamps = true;
         } else if (!strcmp(argv[i], "-n") && value) {
-            if (integer_parse(argv[++i], 0, 10000, &lines, &err)) {
+            if (integer_parse(argv[++i], 0, LINES_MOST, &lines, &err)) {
                 return command_misuse(argv[0], err.text);
             }
         } else if (!strcmp(argv[i], "--since") && value) {
@@ -82,6 +113,12 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
     int code = name ? cli_check_name(name) : command_misuse(argv[0], "a NAME is missing");
     if (code) {
         return code;
+    }
+    if (!strcmp(name, "relay")) { /* it speaks in gearsd's log */
+        view.prefix = "relay ";
+        view.most = lines;
+        name = "gearsd";
+        lines = LINES_MOST;
     }
     cJSON *parameters = cli_name(name);
     cJSON_AddNumberToObject(parameters, "lines", (double)lines);

@@ -73,8 +73,14 @@ void method_forward(struct varlink_call *call, const cJSON *parameters, void *co
         }
     }
     if (!remove && !port) {
-        snprintf(
-            message, sizeof message, "port %d is taken on this host; choose another", wish);
+        if (wish) {
+            snprintf(message, sizeof message,
+                "port %d is taken on this host; choose another, or none for the next free one",
+                wish);
+        } else {
+            snprintf(message, sizeof message, "the ports %d to %d are all taken on this host",
+                manager->config->port, manager->config->port + FORWARD_TRIES - 1);
+        }
         reply_refused(call, message);
         return;
     }
