@@ -1,4 +1,4 @@
-/* What gearsd asks and hears. The newest connection is the controller. */
+/* What gearsd asks and hears. Who said hello last is the controller. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -92,7 +92,7 @@ void control_drop(struct keeper *keeper)
 static bool is_bound(const struct keeper *keeper)
 {
     struct stat now;
-    return keeper->listener >= 0 && !stat(keeper->orders.link_path, &now) &&
+    return keeper->door.listener >= 0 && !stat(keeper->orders.link_path, &now) &&
            now.st_ino == keeper->bound.st_ino && now.st_dev == keeper->bound.st_dev;
 }
 
@@ -101,14 +101,10 @@ int control_listen(struct keeper *keeper, struct error *err)
     if (is_bound(keeper)) {
         return 0; /* who waits in the backlog is not sent away */
     }
-    int fd = unix_listen(keeper->orders.link_path, SOCK_SEQPACKET, 16, err);
-    if (fd < 0) {
-        return fd;
+    int code = link_door_listen(&keeper->door, keeper->orders.link_path, err);
+    if (code) {
+        return code;
     }
-    if (keeper->listener >= 0) {
-        close(keeper->listener);
-    }
-    keeper->listener = fd;
     if (stat(keeper->orders.link_path, &keeper->bound)) {
         keeper->bound = (struct stat){0};
     }
@@ -120,18 +116,18 @@ void control_unlisten(struct keeper *keeper)
     if (is_bound(keeper)) {
         unlink(keeper->orders.link_path);
     }
-    if (keeper->listener >= 0) {
-        close(keeper->listener);
-        keeper->listener = -1;
-    }
+    link_door_close(&keeper->door);
 }
 
 void control_accept(struct keeper *keeper)
 {
-    int fd = unix_accept_same_uid(keeper->listener, NULL);
+    static uint8_t buffer[LINK_FRAME_LIMIT];
+    uint32_t request = 0;
+    int fd = link_door_answer(&keeper->door, buffer, &request);
     if (fd >= 0) {
         control_drop(keeper);
         keeper->controller = fd;
+        send_message(keeper, LINK_KEEPER_STATUS, request);
     }
 }
 

@@ -14,6 +14,7 @@
 
 #include "common/error.h"
 #include "common/link.h"
+#include "common/link_door.h"
 
 enum { LINE_LIMIT = 16384, RING_SIZE = 512 * 1024, STALL_MS = 1000, CLEAR_MS = 3000 };
 
@@ -53,8 +54,9 @@ enum keeper_phase { PHASE_RUNNING, PHASE_ASKED, PHASE_KILLING, PHASE_EMPTY };
 struct keeper {
     struct orders orders;
     struct stream streams[2];
-    int signal_fd, listener, controller, notify_fd;
-    struct stat bound; /* the listener's file: a successor may put its own in its place */
+    int signal_fd, controller, notify_fd;
+    struct link_door door;
+    struct stat bound; /* the door's file: a successor may put its own in its place */
     bool paused;       /* a signal stopped the main process */
     pid_t pid;
     uint64_t start_time;
@@ -104,7 +106,7 @@ void tree_step(struct keeper *keeper); /* a deadline passed or a process ended *
 /* control.c */
 int control_listen(struct keeper *keeper, struct error *err); /* again: the file was deleted */
 void control_unlisten(struct keeper *keeper);
-void control_accept(struct keeper *keeper);
+void control_accept(struct keeper *keeper); /* somebody is at the door */
 void control_read(struct keeper *keeper);
 void control_tell(struct keeper *keeper, enum link_type type);
 void control_drop(struct keeper *keeper);

@@ -175,7 +175,7 @@ static void loop(struct keeper *keeper)
     while (!may_end(keeper)) {
         bool reads = output_may_read(keeper);
         struct pollfd items[] = {{.fd = keeper->signal_fd, .events = POLLIN},
-            {.fd = keeper->listener, .events = POLLIN},
+            {.fd = keeper->door.epoll, .events = POLLIN},
             {.fd = keeper->controller, .events = POLLIN},
             {.fd = reads ? keeper->streams[0].fd : -1, .events = POLLIN},
             {.fd = reads ? keeper->streams[1].fd : -1, .events = POLLIN},
@@ -229,7 +229,8 @@ static void end_writer(struct keeper *keeper)
 
 static void init(struct keeper *keeper)
 {
-    keeper->signal_fd = keeper->listener = keeper->controller = -1;
+    keeper->signal_fd = keeper->controller = -1;
+    link_door_init(&keeper->door);
     keeper->notify_fd = keeper->record_event_fd = -1;
     for (int i = 0; i < 2; i++) {
         keeper->streams[i] = (struct stream){.fd = -1, .line = keeper->lines[i]};

@@ -1,4 +1,4 @@
-/* gearsd's orders. The newest connection is the controller. */
+/* gearsd's orders. Who said hello last is the controller. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -46,11 +46,14 @@ static void take(struct relay *relay, int fd)
 static void on_link(struct source *source, uint32_t events)
 {
     (void)events;
+    static uint8_t buffer[LINK_FRAME_LIMIT];
     struct relay *relay =
-        (struct relay *)(void *)((char *)source - offsetof(struct relay, link_listener));
-    int fd = source->fd >= 0 ? unix_accept_same_uid(source->fd, NULL) : -1;
+        (struct relay *)(void *)((char *)source - offsetof(struct relay, link));
+    uint32_t request = 0;
+    int fd = source->fd >= 0 ? link_door_answer(&relay->door, buffer, &request) : -1;
     if (fd >= 0) {
         take(relay, fd);
+        control_status(relay, request);
     }
 }
 
@@ -61,12 +64,13 @@ int control_start(struct relay *relay, int fd, struct error *err)
         return error_errno(err, -errno, "cannot use the first controller's descriptor");
     }
     take(relay, fd);
-    int listener = unix_listen(relay->link_path, SOCK_SEQPACKET, 16, err);
-    if (listener < 0) {
-        return listener;
+    link_door_init(&relay->door);
+    int code = link_door_listen(&relay->door, relay->link_path, err);
+    if (code) {
+        return code;
     }
-    relay->link_listener = (struct source){on_link, listener, 0};
-    return relay_arm(relay, &relay->link_listener, EPOLLIN);
+    relay->link = (struct source){on_link, relay->door.epoll, 0};
+    return relay_arm(relay, &relay->link, EPOLLIN);
 }
 
 void control_send(struct relay *relay, struct link_frame *frame)
@@ -154,7 +158,8 @@ static void drain(struct relay *relay, uint32_t request)
     for (struct service *s = relay->services; s; s = s->next) {
         listener_close_all(s, false);
     }
-    relay_close(&relay->link_listener);
+    link_door_close(&relay->door);
+    relay->link = (struct source){on_link, -1, 0};
     reply_ok(relay, request, -1, 0);
 }
 

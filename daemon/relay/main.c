@@ -22,7 +22,7 @@
 enum { LINK_FD = 3, EVENTS_PER_ROUND = 64, SPARE_FDS = 64 };
 
 static struct relay relay = {
-    .epoll = -1, .link_listener.fd = -1, .controller.fd = -1, .run_watch.fd = -1};
+    .epoll = -1, .link.fd = -1, .controller.fd = -1, .run_watch.fd = -1};
 
 int relay_arm(struct relay *r, struct source *source, uint32_t events)
 {

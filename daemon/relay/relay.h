@@ -11,6 +11,7 @@
 
 #include "common/error.h"
 #include "common/link.h"
+#include "common/link_door.h"
 #include "common/relay_counters.h"
 
 enum { SERVICE_LISTENERS = 4 };
@@ -56,7 +57,8 @@ struct service {
 
 struct relay {
     int epoll;
-    struct source link_listener, controller, run_watch; /* run_watch: inotify */
+    struct source link, controller, run_watch; /* link: the door; run_watch: inotify */
+    struct link_door door;
     char run_dir[PATH_MAX], link_path[PATH_MAX], nonce[33], build[48];
     bool draining;
     bool paused; /* no descriptor left: listeners are deaf until resume_ms or a close */
