@@ -3,6 +3,7 @@
  * that gets none simply goes on copying. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -10,7 +11,9 @@
 
 enum {
     PIPES = 8,
-    PIPE_SIZE = 256 * 1024,
+    PIPE_SIZE = 256 * 1024,   /* as memory of its own; references to larger pages fit too */
+    FILL_LIMIT = 1024 * 1024, /* bytes a filling */
+    SEND_BUFFER = 208 * 1024, /* the kernel doubles it: room for all a Unix sender has sent */
     SMALL_FILL = 16 * 1024,
     SMALL_FILLS = 4,       /* in a row are no bulk any more */
     IDLE_MS = 1000,        /* an empty pipe unused so long may be closed for another's sake */
@@ -92,13 +95,17 @@ void splice_open(struct end *from, struct end *to)
     }
     *slot = (struct splice_pipe){.owner = to, .out = fds[0], .in = fds[1], .used_ms = now_ms};
     to->pipe = slot;
+    if (!from->is_tcp && !to->is_tcp) { /* else every second filling would meet a full socket */
+        int size = SEND_BUFFER;
+        setsockopt(to->source.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    }
 }
 
 ssize_t splice_fill(struct end *from, struct end *to)
 {
     struct splice_pipe *pipe = to->pipe;
     ssize_t n = splice(
-        from->source.fd, NULL, pipe->in, NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        from->source.fd, NULL, pipe->in, NULL, FILL_LIMIT, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n < 0 && errno == EINVAL) { /* kernels before 4.2 cannot do it from Unix sockets */
         splice_close(to);
         unavailable_until_ms = INT64_MAX;
