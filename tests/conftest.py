@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from lab_client import LabClient
-from processes import wait_until
+from processes import alive, wait_until
 
 SOURCE = Path(__file__).parents[1]
 # Where JupyterLab is: the current one, and one with the jupyter_server of Debian 12.
@@ -67,6 +68,11 @@ class Gears:
 
     def daemon_pid(self) -> int:
         return json.loads(self.run("status", "--json").stdout)["daemon"]["pid"]
+
+    def kill_daemon(self) -> None:
+        pid = self.daemon_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "the end of gearsd")
 
     def url(self) -> str:
         """The address with its token."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Gears, private_gears
 from once import Once
-from processes import alive, wait_until
+from processes import alive, parent, wait_until
 from tracing import (
     KEEPER_CALLS,
     LOOP_CALLS,
@@ -189,17 +188,6 @@ def test_enable(word: str) -> None:
     assert sweep("io", RECORD_CALLS, lambda _: [word, "once"], prepare, check) >= 8
 
 
-def keeper_of(gears: Gears, name: str) -> int:
-    stat = Path(f"/proc/{gears.status(name)['pid']}/stat").read_text()
-    return int(stat.rsplit(")", 1)[1].split()[1])
-
-
-def kill_daemon(gears: Gears) -> None:
-    pid = gears.daemon_pid()
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not alive(pid), "the end of gearsd")
-
-
 LINGERS = """
 cd {home}
 sh -c 'trap "read line <fifo; exit" TERM; echo up; while :; do sleep 0.02; done' &
@@ -238,11 +226,11 @@ def end_with_keeper_killed(gears: Gears, which: str, away: bool, point: Point) -
         os.mkfifo(gears.home / fifo)
     gears.run("run", "ends", "--", "sh", str(script))
     wait_until(lambda: "up" in gears.run("logs", "ends").stdout, "the service")
-    keeper = keeper_of(gears, "ends")
+    keeper = parent(gears.status("ends")["pid"])
     tree = [gears.status("ends")["pid"]]
     tree += [int(p) for p in Path(f"/proc/{tree[0]}/task/{tree[0]}/children").read_text().split()]
     if away:
-        kill_daemon(gears)
+        gears.kill_daemon()
     if which == "last":
         (gears.home / "end").write_text("go\n")
         wait_until(lambda: list(gears.home.glob("state/*/exit/ends.rec")), "the first record")

@@ -14,18 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import Gears
 from once import Once
-from processes import alive, wait_until
+from processes import alive, parent, wait_until
 from tracing import Tracer, needs_strace
-
-
-def kill_daemon(gears: Gears) -> None:
-    pid = gears.daemon_pid()
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not alive(pid), "the end of gearsd")
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def lasting(gears: Gears, name: str = "once") -> str:
@@ -68,14 +58,14 @@ def test_everything_is_found_again(gears: Gears) -> None:
     wait_until(lambda: gears.status("once")["restarts"] == 1, "the restart", 20)
     wait_until(lambda: gears.status("once")["state"] == "ready", "the second run", 20)
     gears.run("run", "web", "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}")
-    port = int(gears.run("forward", "web").stdout)
+    port = int(gears.run("forward", "web", "--yes").stdout)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(gears.status("web")["socket"])
         client.sendall(b"GET / HTTP/1.0\r\nX: ")
         wait_until(lambda: gears.status("web")["bytes_in"] > 0, "the counters")
         before = {name: gears.status(name) for name in ("once", "web")}
         time.sleep(1.1)  # "since" has seconds: a later one would show
-        kill_daemon(gears)
+        gears.kill_daemon()
         lasting(gears, "once"), lasting(gears, "web")
         after = {name: gears.status(name) for name in ("once", "web")}
         for name in before:
@@ -119,7 +109,7 @@ def test_exits_while_gearsd_is_away(gears: Gears) -> None:
     for name, end in ends.items():
         gears.run("run", name, "--", "sh", "-c", f"read line <{gears.home}/go; {end}")
     gears.run("start", "once")
-    kill_daemon(gears)
+    gears.kill_daemon()
     os.kill(once.running()[0], signal.SIGUSR2)
     pipe = os.open(gears.home / "go", os.O_RDWR)
     os.write(pipe, b"go\ngo\ngo\n")
@@ -149,7 +139,7 @@ def test_a_clean_end_is_not_taken_for_a_reason_to_start(gears: Gears) -> None:
     gears.run("wait", "done", "--for", "stopped")
     before = gears.status("done")
     for _ in range(2):
-        kill_daemon(gears)
+        gears.kill_daemon()
         after = gears.status("done")
         assert (after["state"], after["exit"]) == ("stopped", before["exit"])
 
@@ -185,7 +175,7 @@ def test_a_keeper_whose_socket_was_deleted_is_found(gears: Gears) -> None:
     pid = gears.status("once")["pid"]
     (path,) = gears.home.glob("run/*/link/k-once.sck")
     path.unlink()
-    kill_daemon(gears)
+    gears.kill_daemon()
     assert lasting(gears) == "ready"
     assert gears.status("once")["pid"] == pid
     assert path.exists()
@@ -217,7 +207,7 @@ def test_left_over_files_of_dead_writers_go(gears: Gears) -> None:
     gears.run("status")
     (state,) = gears.home.glob("state/*/service")
     (state / "x.rec.0123456789abcdef.tmp").write_text("half")
-    kill_daemon(gears)
+    gears.kill_daemon()
     gears.run("status")
     assert not list(state.glob("*.tmp"))
 
@@ -228,7 +218,7 @@ def test_a_damaged_record_is_named_and_harms_nothing(gears: Gears) -> None:
     pid = gears.status("once")["pid"]
     (record,) = gears.home.glob("state/*/service/once.rec")
     record.write_bytes(record.read_bytes()[:-9])
-    kill_daemon(gears)
+    gears.kill_daemon()
     assert lasting(gears) == "ready"
     assert gears.status("once")["pid"] == pid, "its keeper told who it is"
     assert "record ignored" in gears.run("logs", "gearsd").stdout
@@ -239,7 +229,7 @@ def test_two_gearsds_at_once_after_a_kill(gears: Gears) -> None:
     """Ten clients find gearsd dead at the same moment: one successor, one of each service."""
     once = Once(gears)
     gears.run("start", "once")
-    kill_daemon(gears)
+    gears.kill_daemon()
     words = [str(gears.bin / "gearsctl"), "status", "--json"]
     clients = [
         subprocess.Popen(words, env=gears.environment, stdout=subprocess.PIPE, text=True)
