@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "build_id.h"
 #include "client/client.h"
 
-enum { CALL_TIMEOUT_MS = 30000, RETRY = -1, TRIES = 5 };
+enum { CALL_TIMEOUT_MS = 30000, HELLO_TIMEOUT_MS = 2000, RETRY = -1, TRIES = 5 };
 
 int cli_check_name(const char *name)
 {
@@ -19,7 +20,43 @@ int cli_check_name(const char *name)
     return 0;
 }
 
-static int say_error(const char *method, const char *error, const cJSON *parameters)
+void cli_hint_builds(const cJSON *hello)
+{
+    if (strcmp(json_text(hello, "build"), GEARS_BUILD_ID) != 0) {
+        cli_say("gearsd is build %s and this is %s; run: gearsctl daemon upgrade",
+            json_text(hello, "build"), GEARS_BUILD_ID);
+    }
+}
+
+/* What gearsd does not understand: another build's fault, or that of who typed `call`. */
+static int say_incompatible(
+    struct cli *cli, const char *method, const char *last, const cJSON *parameters)
+{
+    const char *parameter = json_text(parameters, "parameter");
+    char *error = NULL, build[64] = "another";
+    bool continues;
+    cJSON *hello = NULL;
+    if (!varlink_client_send(cli->client, "org.gears.Manager.Hello", NULL, false, NULL) &&
+        !varlink_client_receive(
+            cli->client, HELLO_TIMEOUT_MS, &hello, &error, &continues, NULL)) {
+        snprintf(build, sizeof build, "%s",
+            *json_text(hello, "build") ? json_text(hello, "build") : build);
+    }
+    cJSON_Delete(hello);
+    free(error);
+    if (!strcmp(build, GEARS_BUILD_ID) || cli->raw) {
+        cli_say("%s: gearsd refuses the call: %s%s%s", method, last, *parameter ? " " : "",
+            parameter);
+        return EXIT_USAGE;
+    }
+    cli_say("gearsd (build %s) does not know %s%s%s as this gearsctl (build %s) says it; "
+            "run: gearsctl daemon upgrade",
+        build, method, *parameter ? " with " : "", parameter, GEARS_BUILD_ID);
+    return EXIT_INCOMPATIBLE;
+}
+
+static int say_error(
+    struct cli *cli, const char *method, const char *error, const cJSON *parameters)
 {
     const char *last = strrchr(error, '.');
     const char *name = json_text(parameters, "name"),
@@ -40,11 +77,8 @@ static int say_error(const char *method, const char *error, const cJSON *paramet
         return EXIT_TIMED_OUT;
     }
     if (!strcmp(last, "InterfaceNotFound") || !strcmp(last, "MethodNotFound") ||
-        !strcmp(last, "InvalidParameter")) {
-        cli_say("gearsd does not know %s as this gearsctl says it (%s %s); "
-                "run: gearsctl daemon upgrade",
-            method, last, json_text(parameters, "parameter"));
-        return EXIT_INCOMPATIBLE;
+        !strcmp(last, "MethodNotImplemented") || !strcmp(last, "InvalidParameter")) {
+        return say_incompatible(cli, method, last, parameters);
     }
     bool named = !*name || !strncmp(message, name, strlen(name));
     cli_say("%s%s%s", named ? "" : name, named ? "" : ": ", *message ? message : error);
@@ -79,11 +113,13 @@ static int receive(
     if (code) {
         *reply = NULL;
         cli_say("%s", err.text);
-        return code == -ETIMEDOUT ? EXIT_TIMED_OUT : EXIT_UNREACHABLE;
+        return code == -ETIMEDOUT ? EXIT_TIMED_OUT
+               : code == -EBADMSG ? EXIT_INCOMPATIBLE
+                                  : EXIT_UNREACHABLE;
     }
     cli->answered = true;
     if (error) {
-        int exit_code = say_error(method, error, *reply);
+        int exit_code = say_error(cli, method, error, *reply);
         cJSON_Delete(*reply);
         *reply = NULL;
         free(error);

@@ -1,4 +1,4 @@
-/* gearsctl: what its commands share. One command is one descriptor in main.c. */
+/* gearsctl: what its commands share. One command is one descriptor in commands.c. */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
@@ -29,13 +29,15 @@ struct cli {
     struct home home;
     bool json, autostart, colour, terminal; /* terminal: stdout is one */
     struct varlink_client *client;
+    bool raw;      /* a call typed by hand: what is refused is not a matter of versions */
     bool answered; /* gearsd has answered on this connection */
 };
 
 struct command {
     const char *name;
     const char *usage;   /* after "gearsctl " */
-    const char *summary; /* one line */
+    const char *summary; /* one line; NULL: not listed */
+    const char *details; /* options and what else --help says; lines, may be "" */
     const char *example;
     int (*run)(struct cli *cli, int argc, char **argv); /* argv[0] is the command */
 };
@@ -43,6 +45,7 @@ extern const struct command commands[];
 const struct command *command_find(const char *name);
 /* Print the command's usage on stderr; returns EXIT_USAGE. */
 int command_misuse(const char *name, const char *why);
+int command_unknown_option(const char *name, const char *option);
 
 /* connect.c: the daemon, started if need be. 0 or an exit code, the words already said. */
 int cli_connect(struct cli *cli);
@@ -57,6 +60,8 @@ int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **rep
 /* A call with more: `each` for every reply until the last; it returns 0 to go on. */
 int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
     int (*each)(struct cli *cli, const cJSON *reply, void *context), void *context);
+/* The line on stderr about a gearsd (its Hello) of another build. */
+void cli_hint_builds(const cJSON *hello);
 /* Refuse NAME@CLUSTER of an unknown cluster: EXIT_NO_SUCH after a line, else 0. */
 int cli_check_name(const char *name);
 
@@ -91,5 +96,8 @@ int cmd_init(struct cli *cli, int argc, char **argv);
 int cmd_password(struct cli *cli, int argc, char **argv);
 int cmd_ssh_config(struct cli *cli, int argc, char **argv);
 int cmd_version(struct cli *cli, int argc, char **argv);
+int cmd_completion(struct cli *cli, int argc, char **argv);
+int cmd_complete(struct cli *cli, int argc, char **argv);
+int cmd_later(struct cli *cli, int argc, char **argv);
 
 #endif

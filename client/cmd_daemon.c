@@ -7,6 +7,8 @@
 #include "client/client.h"
 #include "client/program.h"
 
+enum { VERSION_PATIENCE_MS = 2000 };
+
 /* gearsd has ended, or become another, when it closes our connection. */
 static void wait_for_end(struct cli *cli)
 {
@@ -30,6 +32,9 @@ static int daemon_stop(struct cli *cli, int argc, char **argv)
     for (int i = 2; i < argc; i++) {
         services = services || !strcmp(argv[i], "--services");
         yes = yes || !strcmp(argv[i], "--yes");
+        if (strcmp(argv[i], "--services") != 0 && strcmp(argv[i], "--yes") != 0) {
+            return command_unknown_option(argv[0], argv[i]);
+        }
     }
     if (services && !yes) {
         int refused = program_confirm(
@@ -54,10 +59,16 @@ static int daemon_status(struct cli *cli)
     cJSON *hello;
     cli->autostart = false;
     int code = cli_call(cli, "Hello", NULL, &hello);
-    if (!code) {
+    if (!code && cli->json) {
+        cJSON_AddNumberToObject(hello, "schema", 1);
+        cJSON_ReplaceItemInObjectCaseSensitive(
+            hello, "started_at", json_time(hello, "started_at"));
+        code = cli_print_json(hello, false);
+    } else if (!code) {
         printf("gearsd %s build %s pid %d on %s, relay build %s\n", json_text(hello, "version"),
             json_text(hello, "build"), (int)json_number(hello, "pid"), json_text(hello, "host"),
             json_text(hello, "relay_build"));
+        cli_hint_builds(hello);
     }
     cJSON_Delete(hello);
     return code;
@@ -66,6 +77,9 @@ static int daemon_status(struct cli *cli)
 int cmd_daemon(struct cli *cli, int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
+    if (argc > 2 && strcmp(verb, "stop") != 0) {
+        return command_unknown_option(argv[0], argv[2]);
+    }
     if (!strcmp(verb, "start")) {
         return cli_connect(cli);
     }
@@ -98,30 +112,57 @@ int cmd_daemon(struct cli *cli, int argc, char **argv)
     return command_misuse(argv[0], "say start, stop, restart, upgrade or status");
 }
 
-int cmd_config(struct cli *cli, int argc, char **argv)
+static int config_show(struct cli *cli)
 {
-    const char *verb = argc > 1 ? argv[1] : "";
     cJSON *reply;
-    if (!strcmp(verb, "show")) {
-        int code = cli_call(cli, "ConfigShow", NULL, &reply);
-        printf("%s", code ? "" : json_text(reply, "text"));
-        cJSON_Delete(reply);
-        return code;
+    int code = cli_call(cli, "ConfigShow", NULL, &reply);
+    if (!code && cli->json) {
+        cJSON_AddNumberToObject(reply, "schema", 1);
+        code = cli_print_json(reply, false);
+    } else if (!code) {
+        printf("%s", json_text(reply, "text"));
     }
-    if (strcmp(verb, "check") != 0) {
-        return command_misuse(argv[0], "say check or show");
-    }
-    char folder[PATH_MAX], path[PATH_MAX + 16];
-    cli_program_dir(folder); /* without the daemon: a bad file may be why it does not start */
+    cJSON_Delete(reply);
+    return code;
+}
+
+/* Without the daemon: a bad file may be why it does not start. */
+static int config_check(struct cli *cli)
+{
+    static char lines[65536];
+    char folder[PATH_MAX], path[PATH_MAX + 16], *save = NULL;
+    cli_program_dir(folder);
     snprintf(path, sizeof path, "%s/gearsd", folder);
     watch_home_begin(cli->home.root, "reading the configuration");
-    int code = program_run((const char *[]){path, "--self-check", NULL}, NULL);
+    int status =
+        program_read_all((const char *[]){path, "--self-check", NULL}, lines, sizeof lines);
     watch_end();
-    code = code && code != EXIT_INTERRUPTED ? EXIT_FAILED : code;
-    if (!code) {
-        puts("ok");
+    int code = status ? EXIT_FAILED : 0;
+    if (!cli->json) {
+        fputs(code ? lines : "ok\n", code ? stderr : stdout);
+        return code;
     }
-    return code;
+    cJSON *out = cJSON_CreateObject();
+    cJSON_AddNumberToObject(out, "schema", 1);
+    cJSON_AddBoolToObject(out, "ok", !code);
+    cJSON *errors = cJSON_AddArrayToObject(out, "errors");
+    for (char *line = code ? strtok_r(lines, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save)) {
+        cJSON_AddItemToArray(errors, cJSON_CreateString(line));
+    }
+    int printed = cli_print_json(out, false);
+    cJSON_Delete(out);
+    return code ? code : printed;
+}
+
+int cmd_config(struct cli *cli, int argc, char **argv)
+{
+    const char *verb = argc == 2 ? argv[1] : "";
+    if (!strcmp(verb, "show")) {
+        return config_show(cli);
+    }
+    return !strcmp(verb, "check") ? config_check(cli)
+                                  : command_misuse(argv[0], "say check or show");
 }
 
 static int print_reply(struct cli *cli, const cJSON *reply, void *context)
@@ -153,6 +194,7 @@ int cmd_call(struct cli *cli, int argc, char **argv)
         cJSON_Delete(parameters);
         return command_misuse(argv[0], "stdin must hold one JSON object");
     }
+    cli->raw = true;
     if (more) {
         return cli_stream(cli, argv[1], parameters, -1, print_reply, NULL);
     }
@@ -167,9 +209,41 @@ int cmd_call(struct cli *cli, int argc, char **argv)
 
 int cmd_version(struct cli *cli, int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    (void)cli;
+    struct error err;
+    char path[PATH_MAX], *error = NULL;
+    bool continues;
+    cJSON *hello = NULL;
+    if (argc > 1) {
+        return command_misuse(argv[0], "it takes no arguments");
+    }
+    /* Only what runs can be asked, and that nothing runs is no fault here. */
+    if (!home_path(&cli->home, path, "run", "gearsd.sck")) {
+        watch_home_begin(cli->home.root, "connecting to gearsd");
+        cli->client = varlink_client_open(path, VERSION_PATIENCE_MS, &err, NULL);
+        watch_end();
+    }
+    if (cli->client &&
+        (varlink_client_send(cli->client, "org.gears.Manager.Hello", NULL, false, &err) ||
+            varlink_client_receive(
+                cli->client, VERSION_PATIENCE_MS, &hello, &error, &continues, &err))) {
+        hello = NULL;
+    }
+    free(error);
+    if (cli->json) {
+        cJSON *out = cJSON_CreateObject();
+        cJSON_AddNumberToObject(out, "schema", 1);
+        cJSON_AddStringToObject(out, "version", GEARS_VERSION);
+        cJSON_AddStringToObject(out, "build", GEARS_BUILD_ID);
+        cJSON_AddItemToObject(out, "daemon", hello ? hello : cJSON_CreateNull());
+        int code = cli_print_json(out, false);
+        cJSON_Delete(out);
+        return code;
+    }
     printf("gearsctl %s (%s)\n", GEARS_VERSION, GEARS_BUILD_ID);
+    if (hello) {
+        printf("gearsd %s (%s)\n", json_text(hello, "version"), json_text(hello, "build"));
+        cli_hint_builds(hello);
+    }
+    cJSON_Delete(hello);
     return 0;
 }

@@ -24,9 +24,7 @@ static int take_options(int argc, char **argv, struct wish *wish)
         } else if (!strcmp(argv[i], "--yes")) {
             wish->yes = true;
         } else if (argv[i][0] == '-') {
-            char why[80];
-            snprintf(why, sizeof why, "unknown option %.40s", argv[i]);
-            return command_misuse(argv[0], why);
+            return command_unknown_option(argv[0], argv[i]);
         } else if (!wish->name) {
             wish->name = argv[i];
         } else if (wish->port) {

@@ -10,9 +10,12 @@
 
 static int show_progress(struct cli *cli, const cJSON *reply, void *context)
 {
-    (void)cli;
-    (void)context;
     const cJSON *service = cJSON_GetObjectItemCaseSensitive(reply, "service");
+    cJSON **last = context; /* what --json prints in the end */
+    if (cli->json) {
+        cJSON_Delete(*last);
+        *last = cJSON_Duplicate(service, true);
+    }
     const cJSON *health = cJSON_GetObjectItemCaseSensitive(service, "health");
     if (isatty(2)) {
         const char *message = json_text(health, "message");
@@ -44,18 +47,23 @@ static int take_flags(int argc, char **argv, struct flags *flags, int *count)
                             : !strcmp(argv[i], "--kind")    ? &flags->kind
                             : !strcmp(argv[i], "--for")     ? &flags->goal
                                                             : NULL;
-        if (slot && value) {
+        bool takes = slot || !strcmp(argv[i], "--timeout");
+        if (argv[i][0] == '-' && !strstr(command_find(argv[0])->usage, argv[i])) {
+            return command_unknown_option(argv[0], argv[i]);
+        } else if (takes && !value) {
+            char why[40];
+            snprintf(why, sizeof why, "%s needs a value", argv[i]);
+            return command_misuse(argv[0], why);
+        } else if (slot) {
             *slot = argv[++i];
         } else if (!strcmp(argv[i], "--no-wait")) {
             flags->wait = false;
-        } else if (!strcmp(argv[i], "--timeout") && value) {
+        } else if (!strcmp(argv[i], "--timeout")) {
             if (duration_parse(argv[++i], &flags->timeout_ms, &err)) {
                 return command_misuse(argv[0], err.text);
             }
         } else if (argv[i][0] == '-') {
-            char why[80];
-            snprintf(why, sizeof why, "unknown option %.40s", argv[i]);
-            return command_misuse(argv[0], why);
+            return command_unknown_option(argv[0], argv[i]);
         } else {
             argv[++*count] = argv[i];
         }
@@ -77,6 +85,23 @@ static int64_t patience_of(const struct flags *flags)
     return flags->timeout_ms < 0 ? -1 : flags->timeout_ms + PATIENCE_MS;
 }
 
+/* A call that ends with a service: print it where JSON is wanted. */
+static int stream_service(
+    struct cli *cli, const char *method, cJSON *parameters, int64_t patience)
+{
+    cJSON *last = NULL;
+    int code = cli_stream(cli, method, parameters, patience, show_progress, &last);
+    if (!code && last) {
+        cJSON *out = cJSON_CreateObject();
+        cJSON_AddNumberToObject(out, "schema", 1);
+        cJSON_AddItemToObject(out, "service", json_service(last));
+        code = cli_print_json(out, true);
+        cJSON_Delete(out);
+    }
+    cJSON_Delete(last);
+    return code;
+}
+
 /* A call that goes on in gearsd when the one who waits for it leaves: the farewell says so. */
 static int wait_for_service(struct cli *cli, const char *method, const char *name,
     cJSON *parameters, const struct flags *flags)
@@ -91,8 +116,7 @@ static int wait_for_service(struct cli *cli, const char *method, const char *nam
         return code;
     }
     watch_set_farewell(flags->wait ? words : NULL);
-    code = cli_stream(
-        cli, method, parameters, stop ? -1 : patience_of(flags), show_progress, NULL);
+    code = stream_service(cli, method, parameters, stop ? -1 : patience_of(flags));
     watch_set_farewell(NULL);
     return code;
 }
@@ -158,7 +182,7 @@ int cmd_wait(struct cli *cli, int argc, char **argv)
     cJSON_AddStringToObject(parameters, "for", flags.goal ? flags.goal : "ready");
     flags.timeout_ms = flags.timeout_ms < 0 ? WAIT_MS : flags.timeout_ms;
     cJSON_AddNumberToObject(parameters, "timeout", (double)flags.timeout_ms);
-    return cli_stream(cli, "Wait", parameters, patience_of(&flags), show_progress, NULL);
+    return stream_service(cli, "Wait", parameters, patience_of(&flags));
 }
 
 int cmd_run(struct cli *cli, int argc, char **argv)
@@ -199,12 +223,13 @@ int cmd_signal(struct cli *cli, int argc, char **argv)
     if (argc != 3) {
         return command_misuse(argv[0], "NAME and SIGNAL are needed");
     }
-    if (signal_parse(argv[2], &number, &err)) {
-        return command_misuse(argv[0], err.text);
+    int code = cli_check_name(argv[1]);
+    if (code || signal_parse(argv[2], &number, &err)) {
+        return code ? code : command_misuse(argv[0], err.text);
     }
     cJSON *parameters = cli_name(argv[1]);
     cJSON_AddStringToObject(parameters, "signal", argv[2]);
-    int code = cli_call(cli, "Signal", parameters, &reply);
+    code = cli_call(cli, "Signal", parameters, &reply);
     cJSON_Delete(reply);
     return code;
 }

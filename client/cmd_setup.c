@@ -57,7 +57,7 @@ int cmd_password(struct cli *cli, int argc, char **argv)
     char path[PATH_MAX + 64], first[258] = "", second[258] = "";
     bool from_stdin = argc == 2 && !strcmp(argv[1], "--stdin");
     if (argc > 1 && !from_stdin) {
-        return command_misuse(argv[0], "unknown option");
+        return command_unknown_option(argv[0], argv[1]);
     }
     int code = 0;
     if (from_stdin) {

@@ -44,14 +44,9 @@ cJSON *json_service(const cJSON *service)
     return out;
 }
 
-static int print_json(struct cli *cli, const cJSON *status)
+static int print_json(const cJSON *status, const cJSON *hello)
 {
-    cJSON *hello, *out = cJSON_CreateObject();
-    int code = cli_call(cli, "Hello", NULL, &hello);
-    if (code) {
-        cJSON_Delete(out);
-        return code;
-    }
+    cJSON *out = cJSON_CreateObject();
     cJSON_AddNumberToObject(out, "schema", 1);
     copy_item(out, hello, "host");
     cJSON *daemon = cJSON_AddObjectToObject(out, "daemon");
@@ -68,8 +63,7 @@ static int print_json(struct cli *cli, const cJSON *status)
     }
     cJSON_AddArrayToObject(out, "tunnels");
     cJSON_AddArrayToObject(out, "pools");
-    code = cli_print_json(out, false);
-    cJSON_Delete(hello);
+    int code = cli_print_json(out, false);
     cJSON_Delete(out);
     return code;
 }
@@ -163,7 +157,9 @@ int cmd_status(struct cli *cli, int argc, char **argv)
             watch = true;
         } else if (!strcmp(argv[i], "--usage")) {
             usage = true;
-        } else if (argv[i][0] == '-' || name) {
+        } else if (argv[i][0] == '-') {
+            return command_unknown_option(argv[0], argv[i]);
+        } else if (name) {
             return command_misuse(argv[0], "one NAME at most");
         } else {
             name = argv[i];
@@ -173,7 +169,8 @@ int cmd_status(struct cli *cli, int argc, char **argv)
     if (code) {
         return code;
     }
-    cJSON *parameters = name ? cli_name(name) : cJSON_CreateObject(), *reply;
+    cJSON *parameters = name ? cli_name(name) : cJSON_CreateObject();
+    cJSON *reply, *hello = NULL;
     if (usage) {
         cJSON_AddBoolToObject(parameters, "usage", true);
     }
@@ -181,9 +178,11 @@ int cmd_status(struct cli *cli, int argc, char **argv)
         return cli_stream(cli, "Status", parameters, -1, print_delta, &header);
     }
     code = cli_call(cli, "Status", parameters, &reply);
-    if (!code) {
-        code = cli->json ? print_json(cli, reply) : print_table(cli, reply, &header);
+    if (!code && !(code = cli_call(cli, "Hello", NULL, &hello))) {
+        code = cli->json ? print_json(reply, hello) : print_table(cli, reply, &header);
+        cli_hint_builds(hello);
     }
+    cJSON_Delete(hello);
     if (!code && name) {
         const cJSON *first =
             cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(reply, "services"), 0);

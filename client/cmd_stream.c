@@ -104,8 +104,10 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
             if (duration_parse(argv[++i], &since, &err)) {
                 return command_misuse(argv[0], err.text);
             }
-        } else if (argv[i][0] == '-' || name) {
-            return command_misuse(argv[0], "one NAME is needed");
+        } else if (argv[i][0] == '-') {
+            return command_unknown_option(argv[0], argv[i]);
+        } else if (name) {
+            return command_misuse(argv[0], "one NAME only");
         } else {
             name = argv[i];
         }
@@ -157,7 +159,7 @@ int cmd_events(struct cli *cli, int argc, char **argv)
     bool follow = argc > 1 && (!strcmp(argv[1], "-f") || !strcmp(argv[1], "--follow"));
     if (argc > 1 + follow) {
         cJSON_Delete(parameters);
-        return command_misuse(argv[0], "unknown option");
+        return command_unknown_option(argv[0], argv[1 + follow]);
     }
     cJSON_AddBoolToObject(parameters, "follow", follow);
     return cli_stream(cli, "Events", parameters, follow ? -1 : 30000, print_events, NULL);

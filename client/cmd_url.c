@@ -266,9 +266,10 @@ int cmd_url(struct cli *cli, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--open")) {
             open = true;
-        } else if (argv[i][0] == '-' || name) {
-            return command_misuse(
-                argv[0], argv[i][0] == '-' ? "unknown option" : "one NAME only");
+        } else if (argv[i][0] == '-') {
+            return command_unknown_option(argv[0], argv[i]);
+        } else if (name) {
+            return command_misuse(argv[0], "one NAME only");
         } else {
             name = argv[i];
         }

@@ -77,7 +77,7 @@ int program_run_quiet(const char *const argv[])
     return pid < 0 ? EXIT_FAILED : wait_for(pid);
 }
 
-int program_read(const char *const argv[], char *out, size_t size)
+static int read_output(const char *const argv[], char *out, size_t size, bool errors)
 {
     int ends[2];
     size_t used = 0;
@@ -87,7 +87,7 @@ int program_read(const char *const argv[], char *out, size_t size)
         return EXIT_FAILED;
     }
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    pid_t pid = spawn(argv, (int[3]){null, ends[1], null});
+    pid_t pid = spawn(argv, (int[3]){null, ends[1], errors ? ends[1] : null});
     close(ends[1]);
     while (pid > 0 && used < size - 1 && (n = read(ends[0], out + used, size - 1 - used)) > 0) {
         used += (size_t)n;
@@ -98,6 +98,16 @@ int program_read(const char *const argv[], char *out, size_t size)
         close(null);
     }
     return pid < 0 ? EXIT_FAILED : wait_for(pid);
+}
+
+int program_read(const char *const argv[], char *out, size_t size)
+{
+    return read_output(argv, out, size, false);
+}
+
+int program_read_all(const char *const argv[], char *out, size_t size)
+{
+    return read_output(argv, out, size, true);
 }
 
 int program_confirm(const char *question, const char *command)

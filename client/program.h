@@ -13,6 +13,8 @@ int program_run(const char *const argv[], const char *input);
 int program_run_quiet(const char *const argv[]);
 /* What argv prints on stdout, at most size - 1 bytes, NUL-terminated; its exit status. */
 int program_read(const char *const argv[], char *out, size_t size);
+/* As program_read, with what it prints on stderr. */
+int program_read_all(const char *const argv[], char *out, size_t size);
 
 /* y or n on the terminal. 0 for yes, EXIT_FAILED for no, and EXIT_HUMAN without a terminal
  * after a line that names `command`, which does the same without asking. */

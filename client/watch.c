@@ -27,7 +27,8 @@ enum { LOCK_PATIENCE_MS = 300 };
 struct shared {
     pthread_mutex_t lock;   /* of everything below */
     pthread_mutex_t output; /* held while whole objects are printed */
-    bool probe;             /* look at the home before naming it */
+    bool give_up;
+    bool probe; /* look at the home before naming it */
     char root[PATH_MAX / 4], doing[200], words[300], farewell[300];
     bool quiet; /* the terminal is not as it was */
     struct termios terminal_before;
@@ -172,6 +173,10 @@ static void on_slow(void)
     lock_briefly(&shared->lock);
     struct shared now = *shared;
     pthread_mutex_unlock(&shared->lock);
+    if (now.give_up) {
+        kill(watch.command, SIGKILL);
+        _exit(EXIT_TIMED_OUT);
+    }
     if (!now.doing[0]) {
         return;
     }
@@ -296,6 +301,14 @@ void watch_daemon_begin(const char *root, const char *words)
 void watch_end(void)
 {
     arm("", "", NULL, false, 0);
+}
+
+void watch_give_up_after(int ms)
+{
+    if (watch.shared) {
+        watch.shared->give_up = true;
+        arm("", "", NULL, false, ms);
+    }
 }
 
 void watch_set_farewell(const char *words)

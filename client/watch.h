@@ -27,6 +27,8 @@ void watch_home_begin(const char *root, const char *doing);
  * else, when `words` is not NULL, those are said. */
 void watch_daemon_begin(const char *root, const char *words);
 void watch_end(void);
+/* End with EXIT_TIMED_OUT, without a word, unless done by then. */
+void watch_give_up_after(int ms);
 
 /* The line an interrupted command leaves on stderr; NULL for none. Copied. */
 void watch_set_farewell(const char *words);

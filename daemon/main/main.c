@@ -244,6 +244,21 @@ static int load_config(const struct home *home, struct config **config, struct e
     return code;
 }
 
+/* Every mistake of the configuration, or else what is wrong, on stderr; for --self-check. */
+static int say_mistakes(const struct home *home, const struct error *err)
+{
+    struct config *config = NULL;
+    struct text errors = {0};
+    bool mistaken = home->root[0] && config_load(home, &config, &errors);
+    fprintf(stderr, "%s", mistaken ? text_string(&errors) : err->text);
+    if (!mistaken) {
+        fputc('\n', stderr);
+    }
+    text_finish(&errors);
+    config_destroy(config);
+    return 1;
+}
+
 static void find_programs(struct manager *manager)
 {
     char self[PATH_MAX], copy[PATH_MAX];
@@ -310,7 +325,7 @@ int main(int argc, char **argv)
 {
     static struct daemon daemon;
     struct options options;
-    struct home home;
+    struct home home = {0};
     struct config *config = NULL;
     struct error err = {0};
     char words[600];
@@ -321,11 +336,8 @@ int main(int argc, char **argv)
     int code = home_init(&home, &err);
     code = code ? code : load_config(&home, &config, &err);
     if (options.self_check) {
-        if (code) {
-            fprintf(stderr, "gearsd: %s\n", err.text);
-        }
         config_destroy(config);
-        return code ? 1 : 0;
+        return code ? say_mistakes(&home, &err) : 0;
     }
     prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
     code = code ? code : home_prepare(&home, &err);
