@@ -17,8 +17,8 @@ enum link_type {
     LINK_KEEPER_STARTED = 17, /* ← as STATUS */
     LINK_KEEPER_FAILED = 18,  /* ← ERRNO TEXT: could not spawn; the keeper then exits */
     LINK_KEEPER_STATUS = 19, /* ← answers HELLO: SERVICE NONCE BUILD KEEPER_PID PID START_TIME
-                                  STARTED_AT KEEPER_STATE READY PAUSED LOG_DROPPED LOG_STALLED
-                                and, when exited, EXIT_CODE|EXIT_SIGNAL EXIT_AT */
+                                  STARTED_AT KEEPER_STATE READY PAUSED READY_AT LOG_DROPPED
+                                LOG_STALLED and, when exited, EXIT_CODE|EXIT_SIGNAL EXIT_AT */
     LINK_KEEPER_SIGNAL = 20, /* → SIGNAL to the main process */
     LINK_KEEPER_STOP = 21, /* → SIGNAL TIMEOUT_MS: signal, wait, KILL, until the tree is gone;
                                 again with other values while stopping: the sooner counts */
@@ -34,6 +34,7 @@ enum link_type {
     LINK_KEEPER_LOG_ROTATED = 27, /* ← a segment was closed; total budgets may be enforced */
     LINK_KEEPER_PAUSED =
         28, /* ← PAUSED (0|1): a signal stopped the main process, or it goes on */
+    LINK_KEEPER_SINCE = 29, /* → READY_AT: kept, and told to later gearsds */
 
     /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds connect to LINK_PATH. */
     LINK_RELAY_START = 48,  /* → RUN_DIR LINK_PATH NONCE BUILD */
@@ -91,6 +92,7 @@ enum link_tag {
     LINK_TAG_LOST = 33,
     LINK_TAG_LOG_TOTAL = 34, /* bytes for the segments of all services of the host together */
     LINK_TAG_PAUSED = 35,
+    LINK_TAG_READY_AT = 36, /* UTC microseconds; 0: not yet */
 
     LINK_TAG_RUN_DIR = 64,
     LINK_TAG_DRAINING = 65,

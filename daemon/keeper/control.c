@@ -46,6 +46,7 @@ static void add_state(struct keeper *keeper, struct link_frame *frame)
                                                           : LINK_KEEPER_STOPPING);
     link_frame_u64(frame, LINK_TAG_READY, keeper->ready);
     link_frame_u64(frame, LINK_TAG_PAUSED, keeper->paused);
+    link_frame_u64(frame, LINK_TAG_READY_AT, (uint64_t)keeper->ready_at_us);
     link_frame_u64(frame, LINK_TAG_LOG_STALLED, keeper->stalled);
 }
 
@@ -146,6 +147,9 @@ static void act(struct keeper *keeper, const struct link_message *message)
     case LINK_KEEPER_STOP:
         tree_stop(keeper, (int)link_u64(message, LINK_TAG_SIGNAL, SIGTERM),
             (int64_t)link_u64(message, LINK_TAG_TIMEOUT_MS, 10000));
+        break;
+    case LINK_KEEPER_SINCE:
+        keeper->ready_at_us = (int64_t)link_u64(message, LINK_TAG_READY_AT, 0);
         break;
     case LINK_KEEPER_RELEASE:
         keeper->released = keeper->phase == PHASE_EMPTY;

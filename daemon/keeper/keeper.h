@@ -60,7 +60,7 @@ struct keeper {
     bool paused;       /* a signal stopped the main process */
     pid_t pid;
     uint64_t start_time;
-    int64_t started_at_us;
+    int64_t started_at_us, ready_at_us; /* ready_at_us: as gearsd said */
     bool ready, regex_set;
     regex_t regex;
 

@@ -174,6 +174,7 @@ void instance_launch(struct service *service)
     service->launching = true;
     service->wish.fresh = service->wish.again = service->settled = false;
     service->stop_sent = service->program_ready = service->port_checked = false;
+    service->ready_at_us = 0;
     service->paused = service->adopted = service->exit_told = false;
     service->cause[0] = 0;
     service->tries = 0;
@@ -227,6 +228,7 @@ static void read_status(struct service *service, const struct link_message *mess
     service->keeper_pid = (pid_t)link_u64(message, LINK_TAG_KEEPER_PID, 0);
     service->start_time = link_u64(message, LINK_TAG_START_TIME, 0);
     service->started_at_us = (int64_t)link_u64(message, LINK_TAG_STARTED_AT, 0);
+    service->ready_at_us = (int64_t)link_u64(message, LINK_TAG_READY_AT, 0);
     service->log_dropped = link_u64(message, LINK_TAG_LOG_DROPPED, 0);
     service->program_ready = link_u64(message, LINK_TAG_READY, 0) != 0;
     set_paused(service, link_u64(message, LINK_TAG_PAUSED, 0) != 0);
@@ -383,6 +385,19 @@ static void on_closed(void *context)
     service->keeper = NULL;
     if (!reconnect(service)) {
         instance_lost(service);
+    }
+}
+
+void instance_ready(struct service *service)
+{
+    struct link_frame frame;
+    if (!service->ready_at_us && service->keeper) {
+        service->ready_at_us = service->since_us;
+        link_frame_start(&frame, LINK_KEEPER_SINCE, 0);
+        link_frame_u64(&frame, LINK_TAG_READY_AT, (uint64_t)service->ready_at_us);
+        link_peer_send(service->keeper, &frame);
+    } else if (service->ready_at_us) {
+        service->since_us = service->ready_at_us;
     }
 }
 

@@ -206,8 +206,10 @@ void service_apply(struct service *service, enum service_event event)
     unsigned actions = machine_step(&service->machine, event, clock_monotonic_ms());
     enum service_state after = service->machine.state;
     if (before != after || (actions & ACTION_LAUNCH)) {
-        service->since_us = service->adopted && after == SERVICE_READY ? service->started_at_us
-                                                                       : clock_utc_us();
+        service->since_us = clock_utc_us();
+        if (after == SERVICE_READY) {
+            instance_ready(service);
+        }
         if (after == SERVICE_STOPPED) {
             service->cause[0] = 0;
             health_set(service, "process", false, "not running");

@@ -111,6 +111,7 @@ void bury(struct service *service, bool adopting);
 void adopt_launch(struct service *service);
 void instance_launch(struct service *service);
 void instance_kill(struct service *service);
+void instance_ready(struct service *service); /* its keeper remembers since when */
 void instance_attach(struct service *service, int fd);
 void instance_lost(struct service *service);      /* its keeper died: clear what it left */
 void instance_forget(struct service *service);    /* drop probe, peer, timer */

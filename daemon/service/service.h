@@ -65,8 +65,8 @@ struct service {
     struct link_peer *keeper;
     pid_t pid, keeper_pid;
     uint64_t start_time;
-    int64_t started_at_us;
-    char build[48]; /* of the keeper */
+    int64_t started_at_us, ready_at_us; /* ready_at_us 0: not yet */
+    char build[48];                     /* of the keeper */
     bool stop_sent, program_ready, port_checked;
     bool paused;  /* a signal stopped the main process */
     bool heard;   /* the keeper has spoken on this connection */

@@ -182,7 +182,7 @@ def test_a_keeper_whose_socket_was_deleted_is_found(gears: Gears) -> None:
     assert once.starts() == 1
     gears.run("stop", "once")
     assert not alive(pid)
-    assert not path.exists()
+    wait_until(lambda: not path.exists(), "the end of its keeper")
 
 
 def test_a_stopped_gearsd_misses_nothing(gears: Gears) -> None:
