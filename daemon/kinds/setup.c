@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "daemon/core/descriptors.h"
 
 enum {
     RESULT_FD = 197, /* in the shell; a number that start-up files do not use */
@@ -75,6 +76,9 @@ static int spawn(struct run *run, char **argv, char **env, const int output[2],
     int code = -posix_spawn(&run->pid, "/bin/bash", &actions, &attributes, argv, env);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
+    if (!code) {
+        descriptors_restore(run->pid);
+    }
     return code ? error_errno(err, code, "cannot run /bin/bash for modules and setup") : 0;
 }
 

@@ -14,6 +14,7 @@
 #include "build_id.h"
 #include "daemon/control/control.h"
 #include "daemon/core/config_job.h"
+#include "daemon/core/descriptors.h"
 #include "daemon/core/log.h"
 #include "daemon/main/startup.h"
 
@@ -112,8 +113,10 @@ static void do_upgrade(struct daemon *daemon)
     relay_client_drain(daemon->manager->relay, false);
     snprintf(fd, sizeof fd, "%d", daemon->listener);
     fcntl(daemon->listener, F_SETFD, 0);
+    descriptors_restore(0);
     execl(daemon->upgrade_to, daemon->upgrade_to, "--listener", fd, "--lease",
         daemon->lease.nonce, (char *)NULL);
+    descriptors_raise();
     fcntl(daemon->listener, F_SETFD, FD_CLOEXEC);
     log_line("upgrade failed cause=\"%s\"", strerror(errno));
     relay_client_drain(daemon->manager->relay, true);
@@ -340,6 +343,7 @@ int main(int argc, char **argv)
         return code ? say_mistakes(&home, &err) : 0;
     }
     prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
+    descriptors_raise();
     code = code ? code : home_prepare(&home, &err);
     code = code ? code : startup_claim(&home, &options, &daemon.lease, &daemon.listener, &err);
     if (code == 1) {

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/proc.h"
 #include "common/unixsock.h"
+#include "daemon/core/descriptors.h"
 #include "daemon/core/log.h"
 #include "daemon/service/manager.h"
 #include "daemon/service/spawn.h"
@@ -65,6 +66,21 @@ static void add_paths(struct service *service, struct link_frame *frame)
     }
 }
 
+/* Limits later in the frame win over earlier ones. */
+static void add_limits(const struct service_config *config, struct link_frame *frame)
+{
+    char limit[80];
+    struct rlimit session = descriptors_limit();
+    snprintf(limit, sizeof limit, "%d %llu %llu", (int)RLIMIT_NOFILE,
+        (unsigned long long)session.rlim_cur, (unsigned long long)session.rlim_max);
+    link_frame_string(frame, LINK_TAG_RLIMIT, limit);
+    for (size_t i = 0; i < config->limit_count; i++) {
+        unsigned long long value = config->limits[i].value;
+        snprintf(limit, sizeof limit, "%d %llu %llu", config->limits[i].resource, value, value);
+        link_frame_string(frame, LINK_TAG_RLIMIT, limit);
+    }
+}
+
 static void make_start(struct service *service, struct link_frame *frame)
 {
     const struct launch *launch = &service->launch;
@@ -87,13 +103,7 @@ static void make_start(struct service *service, struct link_frame *frame)
     link_frame_string(frame, LINK_TAG_CWD, launch->cwd);
     link_frame_string(frame, LINK_TAG_READY_LOG, launch->ready_log);
     link_frame_string(frame, LINK_TAG_KERNELS_PATH, launch->kernels_path);
-    for (size_t i = 0; i < config->limit_count; i++) {
-        char limit[80];
-        snprintf(limit, sizeof limit, "%d %llu %llu", config->limits[i].resource,
-            (unsigned long long)config->limits[i].value,
-            (unsigned long long)config->limits[i].value);
-        link_frame_string(frame, LINK_TAG_RLIMIT, limit);
-    }
+    add_limits(config, frame);
 }
 
 static void spawn_keeper(struct service *service)

@@ -185,7 +185,8 @@ def notice_death(gears: Gears) -> float:
     start = time.perf_counter()
     os.kill(victim["pid"], signal.SIGKILL)
     for reply in replies:
-        if any(s["name"] == victim["name"] and s["state"] != "ready" for s in reply["services"]):
+        told = [s for s in reply["services"] if s["name"] == victim["name"]]
+        if any(s["state"] != "ready" or not s["health"]["ok"] for s in told):
             return (time.perf_counter() - start) * 1000
     raise RuntimeError("gearsd closed the stream of Status")
 

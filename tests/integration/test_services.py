@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -248,3 +249,28 @@ def test_an_upgrade_keeps_services_and_their_connections(gears: Gears) -> None:
         assert client.recv(64).startswith(b"HTTP/1.0 200")
     wait_until(lambda: gears.status("web")["state"] == "ready", "the adoption")
     assert gears.status("web")["pid"] == before["pid"]
+
+
+def test_gearsd_takes_all_descriptors_and_services_only_the_session_s(gears: Gears) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    (gears.home / "etc/gears.conf").write_text(
+        "[service:count]\nkind = command\nready = log:soft\n"
+        "setup = export SETUP_SOFT=$(ulimit -Sn)\n"
+        "command = sh -c 'echo soft $(ulimit -Sn) hard $(ulimit -Hn) setup $SETUP_SOFT;"
+        " exec sleep 1000'\n"
+    )
+    start = [str(gears.bin / "gearsctl"), "start", "count"]
+    limited = ["prlimit", f"--nofile=200:{hard}", *start]
+    subprocess.run(limited, env=gears.environment, check=True, timeout=60)
+    assert f"soft 200 hard {hard} setup 200" in gears.run("logs", "count").stdout
+    assert_descriptors(gears.daemon_pid(), hard)
+    gears.run("daemon", "upgrade")
+    gears.run("restart", "count")
+    assert f"soft 200 hard {hard} setup 200" in gears.run("logs", "count", "-n", "1").stdout
+    assert_descriptors(gears.daemon_pid(), hard)
+
+
+def assert_descriptors(pid: int, soft: int) -> None:
+    rows = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    row = next(row for row in rows if row.startswith("Max open files"))
+    assert row.split()[3] == str(soft)
