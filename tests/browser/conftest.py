@@ -36,7 +36,7 @@ def lab(gears: Gears, request: pytest.FixtureRequest) -> Iterator[LabUser]:
     browser = Browser()
     try:
         gears.run("start", "lab")
-        assert gears.run("forward", "lab", str(port)).stdout.strip() == str(port)
+        assert gears.run("forward", "lab", str(port), "--yes").stdout.strip() == str(port)
         yield LabUser(gears, browser, port)
         if request.session.testsfailed:
             for number, page in enumerate(browser.pages):

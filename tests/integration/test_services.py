@@ -83,7 +83,7 @@ def test_a_port_program_is_served_on_a_unix_socket_and_forwarded(gears: Gears) -
         client.connect(service["socket"])
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(64).startswith(b"HTTP/1.0 200")
-    port = int(gears.run("forward", "web").stdout)
+    port = int(gears.run("forward", "web", "--yes").stdout)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as reply:
         assert reply.status == 200
     assert gears.status("web")["bytes_out"] > 0
