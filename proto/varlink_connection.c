@@ -66,6 +66,13 @@ short varlink_connection_events(const struct varlink_connection *connection)
     return (short)((reads ? POLLIN : hears ? POLLRDHUP : 0) | (writes ? POLLOUT : 0));
 }
 
+bool varlink_connection_is_idle(const struct varlink_connection *connection)
+{
+    return !connection->call && !connection->ending &&
+           connection->out.length == connection->sent &&
+           !varlink_framing_waiting(&connection->in);
+}
+
 void varlink_connection_end(struct varlink_connection *connection)
 {
     if (!connection->ending) {

@@ -23,7 +23,7 @@ struct varlink_call {
     struct varlink_connection *connection;
     const struct registered *registered; /* NULL for org.varlink.service */
     const struct varlink_method *method;
-    bool more, oneway;
+    bool more, oneway, upgrade;
     void (*closed)(struct varlink_call *, void *);
     void *closed_context;
 };

@@ -159,6 +159,10 @@ static void dispatch(struct varlink_call *call, const char *method, const cJSON 
     const char *dot = strrchr(method, '.');
     size_t length = dot ? (size_t)(dot - method) : 0;
     char parameter[160];
+    if (call->upgrade) { /* an answer would mean that another protocol begins behind it */
+        refuse(call, "org.varlink.service.InvalidParameter", "parameter", "upgrade");
+        return;
+    }
     if (!strcmp(method, "org.varlink.service.GetInfo")) {
         get_info(call);
         return;
@@ -207,6 +211,7 @@ int varlink_serve(struct varlink_connection *connection, char *message, size_t l
     const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(json, "parameters");
     struct varlink_call *call = NULL;
     if (!method || !flag_is_sane(json, "more") || !flag_is_sane(json, "oneway") ||
+        !flag_is_sane(json, "upgrade") ||
         (parameters && !cJSON_IsObject(parameters) && !cJSON_IsNull(parameters)) ||
         !(call = calloc(1, sizeof *call))) {
         cJSON_Delete(json);
@@ -214,8 +219,10 @@ int varlink_serve(struct varlink_connection *connection, char *message, size_t l
     }
     bool oneway = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "oneway"));
     bool more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "more"));
-    *call = (struct varlink_call){
-        .connection = connection, .more = more && !oneway, .oneway = oneway};
+    *call = (struct varlink_call){.connection = connection,
+        .more = more && !oneway,
+        .oneway = oneway,
+        .upgrade = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "upgrade"))};
     connection->call = call;
     dispatch(call, method, cJSON_IsObject(parameters) ? parameters : NULL);
     cJSON_Delete(json); /* not sooner: the call may be over, its method still reads */

@@ -47,6 +47,8 @@ struct varlink_connection *varlink_connection_create(struct varlink_service *ser
 short varlink_connection_events(const struct varlink_connection *connection);
 /* Read, serve, write. 0: go on; 1: over, destroy it. */
 int varlink_connection_process(struct varlink_connection *connection, short revents);
+/* Nothing is being said, served or told: ending it loses nothing. */
+bool varlink_connection_is_idle(const struct varlink_connection *connection);
 /* `changed` is called when the wanted events changed outside of process. */
 void varlink_connection_on_change(
     struct varlink_connection *connection, void (*changed)(void *), void *context);

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "build_id.h"
@@ -14,6 +15,8 @@
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "proto/interfaces.h"
+
+enum { ACCEPTS_PER_ROUND = 64, CROWD_TOLD_MS = 10000 };
 
 static void on_client(evutil_socket_t fd, short what, void *argument);
 
@@ -72,9 +75,10 @@ static void on_client(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     struct client *client = argument;
+    client->used_ms = clock_monotonic_ms();
     short revents = (short)((what & EV_READ ? POLLIN : 0) | (what & EV_WRITE ? POLLOUT : 0) |
                             (what & EV_CLOSED ? POLLRDHUP : 0));
-    if (varlink_connection_expire(client->connection, clock_monotonic_ms()) ||
+    if (varlink_connection_expire(client->connection, client->used_ms) ||
         varlink_connection_process(client->connection, revents)) {
         drop_client(client);
     } else {
@@ -96,6 +100,7 @@ static int add_client(struct control *control, int fd)
     }
     client->control = control;
     client->fd = fd;
+    client->used_ms = clock_monotonic_ms();
     client->connection = varlink_connection_create(control->service, fd);
     client->event = event_new(control->manager->base, fd, EV_READ, on_client, client);
     if (!client->connection || !client->event) {
@@ -116,6 +121,32 @@ static int add_client(struct control *control, int fd)
     return 0;
 }
 
+/* The client that has been idle for longest makes room for another: programs that leave their
+ * connections open must not lock their user out. False: all are busy. */
+static bool drop_idlest(struct control *control)
+{
+    struct client *idlest = NULL;
+    for (struct client *c = control->clients; c; c = c->next) {
+        if (varlink_connection_is_idle(c->connection) &&
+            (!idlest || c->used_ms <= idlest->used_ms)) { /* newest first in the list */
+            idlest = c;
+        }
+    }
+    if (idlest) {
+        drop_client(idlest);
+    }
+    return idlest != NULL;
+}
+
+static void tell_crowd(struct control *control, const char *words)
+{
+    int64_t now = clock_monotonic_ms();
+    if (!control->crowd_told_ms || now - control->crowd_told_ms >= CROWD_TOLD_MS) {
+        control->crowd_told_ms = now;
+        log_line("control %s clients=%zu", words, control->client_count);
+    }
+}
+
 /* No descriptor left: take the client with the reserve, turn it away, and have the reserve
  * back. */
 static void turn_away(struct control *control)
@@ -132,10 +163,16 @@ static void on_accept(evutil_socket_t listener, short what, void *argument)
 {
     (void)what;
     struct control *control = argument;
-    for (int i = 0; i < 64; i++) {
-        if (control->client_count >= CONNECTIONS_LIMIT) {
-            event_del(control->accept_event); /* the rest waits in the backlog */
-            return;
+    /* Who came in this round has not been heard yet: it must not be the one to go. */
+    size_t most = control->client_limit / 2;
+    most = most < ACCEPTS_PER_ROUND ? most : ACCEPTS_PER_ROUND;
+    for (size_t i = 0; i < most; i++) {
+        if (control->client_count >= control->client_limit) {
+            tell_crowd(control, "has no room; the idle must go");
+            if (!drop_idlest(control)) {
+                event_del(control->accept_event); /* the rest waits in the backlog */
+                return;
+            }
         }
         uid_t uid = 0;
         int fd = unix_accept_same_uid((int)listener, &uid);
@@ -144,14 +181,25 @@ static void on_accept(evutil_socket_t listener, short what, void *argument)
                 log_audit("control connection refused uid=%u", (unsigned)uid);
             }
         } else if (fd == -EMFILE || fd == -ENFILE) {
-            log_line("control out of descriptors");
-            turn_away(control);
+            tell_crowd(control, "is out of descriptors");
+            if (!drop_idlest(control)) {
+                turn_away(control);
+            }
         } else if (fd < 0) {
             return;
         } else if (add_client(control, fd)) {
             log_line("control out of memory");
         }
     }
+}
+
+/* Keepers, files and probes need descriptors too. */
+static size_t choose_limit(void)
+{
+    struct rlimit limit;
+    return !getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 2 < CONNECTIONS_LIMIT
+               ? (size_t)limit.rlim_cur / 2
+               : CONNECTIONS_LIMIT;
 }
 
 struct control *control_create(
@@ -165,6 +213,7 @@ struct control *control_create(
     control->manager = manager;
     control->calls = *calls;
     control->listener = listener;
+    control->client_limit = choose_limit();
     control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     control->service =
         varlink_service_create("Gears", "gearsd", GEARS_VERSION, "https://varlink.org");

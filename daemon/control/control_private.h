@@ -7,15 +7,15 @@
 #include "daemon/control/control.h"
 #include "proto/varlink_service.h"
 
-enum { CONNECTIONS_LIMIT = 256, WAITS_LIMIT = 1024 };
+enum { CONNECTIONS_LIMIT = 256 };
 
 struct client {
     struct control *control;
     struct client *next;
     struct varlink_connection *connection;
     struct event *event;
-    struct event *dead; /* a deferred end */
     int fd;
+    int64_t used_ms; /* when it last said or was told something */
 };
 
 struct control {
@@ -25,8 +25,8 @@ struct control {
     struct event *accept_event;
     int listener, reserve; /* reserve: a spare descriptor for EMFILE */
     struct client *clients;
-    size_t client_count;
-    int64_t refused;
+    size_t client_count, client_limit;
+    int64_t refused, crowd_told_ms;
 };
 
 /* One Service object; `usage` adds memory and CPU. Owned by the caller. */

@@ -38,6 +38,8 @@ static void dispatches(void)
         REFUSED("InvalidParameter", "parameter", "text"));
     answers(CALL("org.gears.test.Echo", ",\"parameters\":{\"text\":\"a\",\"x\":1}"),
         REFUSED("InvalidParameter", "parameter", "x"));
+    answers(CALL("org.gears.test.Hold", ",\"upgrade\":true"),
+        REFUSED("InvalidParameter", "parameter", "upgrade"));
     answers(CALL("org.gears.test.Absent", ""), REFUSED("MethodNotFound", "method", "Absent"));
     answers(CALL("org.gears.test", ""), REFUSED("InterfaceNotFound", "interface", "org.gears"));
     answers(CALL("org.gears.tes.Echo", ""),
@@ -87,6 +89,7 @@ static void refuses_garbage(void)
         CALL("org.gears.test.Hold", ",\"parameters\":[]"),
         CALL("org.gears.test.Hold", ",\"parameters\":\"\""),
         CALL("org.gears.test.Hold", ",\"more\":1"),
+        CALL("org.gears.test.Hold", ",\"upgrade\":1"),
         CALL("org.gears.test.Hold", ",\"oneway\":\"\""), ECHO("\xff"), ECHO("\xc3"),
         ECHO("\xc0\xaf"), ECHO("\xed\xa0\x80"), ECHO("\xf4\x90\x80\x80"), ECHO("\xe0\x80\x80"),
         ECHO("\\ud800"), ECHO("\\x"), "\x80" ECHO("a"), "{\"method\":\"a.b",
