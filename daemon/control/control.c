@@ -121,14 +121,21 @@ static int add_client(struct control *control, int fd)
     return 0;
 }
 
+/* Whether something waits there to be read, or accepted. */
+static bool has_word(int fd)
+{
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    return poll(&item, 1, 0) > 0;
+}
+
 /* The client that has been idle for longest makes room for another: programs that leave their
  * connections open must not lock their user out. False: all are busy. */
 static bool drop_idlest(struct control *control)
 {
     struct client *idlest = NULL;
     for (struct client *c = control->clients; c; c = c->next) {
-        if (varlink_connection_is_idle(c->connection) &&
-            (!idlest || c->used_ms <= idlest->used_ms)) { /* newest first in the list */
+        if ((!idlest || c->used_ms <= idlest->used_ms) && /* newest first in the list */
+            varlink_connection_is_idle(c->connection) && !has_word(c->fd)) {
             idlest = c;
         }
     }
@@ -163,10 +170,7 @@ static void on_accept(evutil_socket_t listener, short what, void *argument)
 {
     (void)what;
     struct control *control = argument;
-    /* Who came in this round has not been heard yet: it must not be the one to go. */
-    size_t most = control->client_limit / 2;
-    most = most < ACCEPTS_PER_ROUND ? most : ACCEPTS_PER_ROUND;
-    for (size_t i = 0; i < most; i++) {
+    for (int i = 0; i < ACCEPTS_PER_ROUND && has_word(listener); i++) {
         if (control->client_count >= control->client_limit) {
             tell_crowd(control, "has no room; the idle must go");
             if (!drop_idlest(control)) {

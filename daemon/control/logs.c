@@ -94,17 +94,27 @@ static void read_segment(struct tail *tail, const char *name, off_t from, struct
     tail->offset = from + (off_t)used;
 }
 
+/* Before anything is read, so that nothing falls between. A service that was just started for
+ * the first time may have no folder yet: its keeper finds this one. */
+static void watch(const struct tail *tail)
+{
+    if (inotify_add_watch(tail->inotify, tail->folder, IN_MODIFY | IN_CREATE) < 0 &&
+        errno == ENOENT && !mkdir(tail->folder, 0700)) {
+        inotify_add_watch(tail->inotify, tail->folder, IN_MODIFY | IN_CREATE);
+    }
+}
+
 static int run_read(void *context, struct error *err)
 {
     (void)err;
     struct tail *tail = context;
     struct text out = {0};
-    size_t count, first = 0;
-    segment_name *names = segments_list(tail->folder, &count);
     bool fresh = !tail->segment[0];
     if (tail->follow && tail->inotify >= 0 && fresh) {
-        inotify_add_watch(tail->inotify, tail->folder, IN_MODIFY | IN_CREATE);
+        watch(tail);
     }
+    size_t count, first = 0;
+    segment_name *names = segments_list(tail->folder, &count);
     if (fresh && count > 2) {
         first = count - 2; /* the newest and the one before hold more than TAIL_BYTES lines */
         tail->truncated = true;
