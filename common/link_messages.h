@@ -9,7 +9,8 @@ enum link_type {
     LINK_ERROR = 3,       /* ← ERRNO, TEXT: the request was refused */
 
     /* Keeper. gearsd hands a socketpair as descriptor 3 and sends one START; later gearsds
-     * connect to LINK_PATH. The newest connection is the controller; an older one is closed. */
+     * connect to LINK_PATH and say HELLO. Who said it last is the controller; the one before is
+     * closed. */
     LINK_KEEPER_START = 16,   /* → SERVICE NONCE LINK_PATH LOG_DIR LOG_BUDGET LOG_SEGMENT
                                    LOG_TOTAL?
                                    EXIT_RECORD ARG… ENV… CWD? RLIMIT… READY_LOG? NOTIFY_PATH?
@@ -36,7 +37,8 @@ enum link_type {
         28, /* ← PAUSED (0|1): a signal stopped the main process, or it goes on */
     LINK_KEEPER_SINCE = 29, /* → READY_AT: kept, and told to later gearsds */
 
-    /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds connect to LINK_PATH. */
+    /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds say HELLO at LINK_PATH.
+     */
     LINK_RELAY_START = 48,  /* → RUN_DIR LINK_PATH NONCE BUILD */
     LINK_RELAY_STATUS = 49, /* ← answers HELLO and START: NONCE BUILD PID DRAINING; beside it
                                one descriptor: the counters' memory (common/relay_counters.h) */
