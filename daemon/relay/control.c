@@ -30,7 +30,8 @@ static void on_controller(struct source *source, uint32_t events)
             link_message_finish(&message);
         } else if (code == -EAGAIN) {
             return;
-        } else if (code != -EBADMSG) {
+        } else if (code != -EBADMSG &&
+                   code != -ECONNRESET) { /* a reset comes before the rest */
             relay_close(source);
         }
     }
@@ -77,8 +78,9 @@ void control_send(struct relay *relay, struct link_frame *frame)
 {
     if (relay->controller.fd < 0) {
         link_frame_finish(frame);
-    } else if (link_send(relay->controller.fd, frame) == -EPIPE) {
-        relay_close(&relay->controller);
+    } else {
+        /* To one who has left, too: what it ordered last (to drain) is still to be read. */
+        (void)link_send(relay->controller.fd, frame);
     }
 }
 

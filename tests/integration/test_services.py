@@ -274,3 +274,16 @@ def assert_descriptors(pid: int, soft: int) -> None:
     rows = Path(f"/proc/{pid}/limits").read_text().splitlines()
     row = next(row for row in rows if row.startswith("Max open files"))
     assert row.split()[3] == str(soft)
+
+
+def test_a_relay_hears_to_its_end_what_a_leaving_daemon_said(gears: Gears) -> None:
+    gears.run("run", "web", "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}")
+    (relay,) = (
+        p for p in gears.processes() if Path(f"/proc/{p}/comm").read_text() == "gears-relay\n"
+    )
+    os.kill(relay, signal.SIGSTOP)
+    try:
+        gears.run("daemon", "stop", "--services", "--yes")
+    finally:
+        os.kill(relay, signal.SIGCONT)
+    wait_until(lambda: not gears.processes(), "the end of the relay", 20)
