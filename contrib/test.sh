@@ -16,8 +16,8 @@ venv=${GEARS_TEST_VENV:-$source/build/test-venv}
 old_venv=${GEARS_TEST_OLD_VENV:-$source/build/test-venv-jupyter1}
 packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
     libsystemd-dev python3-venv clang libclang-rt-14-dev clang-format varlink-go chromium
-    faketime fuse3 sshfs openssh-sftp-server strace iproute2 util-linux procps shellcheck curl zsh fish
-    mandoc"
+    faketime fuse3 sshfs openssh-sftp-server strace iproute2 util-linux procps shellcheck curl
+    zsh fish mandoc"
 commands="gcc clang cmake ninja pkg-config git python3 clang-format varlink-go-certification
     chromium faketime fusermount3 sshfs strace ip unshare nsenter ps shellcheck curl mandoc"
 missing=

@@ -1,8 +1,8 @@
 # Completion of gearsctl for bash: source <(gearsctl completion bash)
 _gearsctl() {
-    local word meaning
+    local word
     COMPREPLY=()
-    while IFS=$'\t' read -r word meaning; do
+    while IFS=$'\t' read -r word _; do
         case $word in
         :files) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
         :dirs) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;

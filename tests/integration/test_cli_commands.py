@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import Gears
+from processes import wait_until
 from terminal import Terminal
 
 PROMISED = [
@@ -315,6 +316,7 @@ def other_daemon(gears: Gears, answers: dict[str, Any]) -> Iterator[None]:
     gears.run("daemon", "start")
     path = next(gears.home.glob("run/*/gearsd.sck"))
     gears.run("daemon", "stop", "--services", "--yes")
+    wait_until(lambda: not gears.processes(), "the end of the real one")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen(8)
