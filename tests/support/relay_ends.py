@@ -1,0 +1,174 @@
+"""Both ends of relayed connections: the test is the client and the service."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from relay_link import Relay
+
+KINDS = ("uu", "ut", "tu")  # client, service: a Unix socket or TCP on loopback
+TIMEOUT = 30.0
+
+
+class Service:
+    """A service behind the relay, whose listening socket the test holds."""
+
+    def __init__(self, relay: Relay, kind: str, name: str = "", backlog: int = 1000) -> None:
+        self.relay = relay
+        self.name = name or kind
+        self.kind = kind
+        self.path = relay.folder / f"own-{self.name}.sck"
+        self.backlog = backlog
+        self.listener: socket.socket | None = None
+        self.target: Path | int = self.path
+        if kind[1] == "t":
+            self.start()
+
+    def start(self) -> None:
+        """Listen; by TCP from the beginning, for the port's sake."""
+        if self.listener:
+            return
+        if self.kind[1] == "u":
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(str(self.path))
+        else:
+            self.listener = socket.socket(socket.AF_INET)
+            self.listener.bind(("127.0.0.1", 0))
+            self.target = self.listener.getsockname()[1]
+        self.listener.listen(self.backlog)
+        self.listener.settimeout(TIMEOUT)
+
+    def open(self, state: str = "UP", wait_ms: int = 60000) -> Service:
+        """Tell the relay of it and open its public socket."""
+        if state == "UP":
+            self.start()
+        self.relay.put(self.name, self.target, state, wait_ms)
+        self.public = (
+            self.relay.listen(self.name)
+            if self.kind[0] == "u"
+            else self.relay.listen_port(self.name)
+        )
+        return self
+
+    def connect(self) -> socket.socket:
+        """A client."""
+        if isinstance(self.public, int):
+            client = socket.create_connection(("127.0.0.1", self.public))
+        else:
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(str(self.public))
+        client.settimeout(TIMEOUT)
+        return client
+
+    def accept(self) -> socket.socket:
+        """The service's end of the next connection."""
+        assert self.listener
+        end, _ = self.listener.accept()
+        end.settimeout(TIMEOUT)
+        return end
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """A client and the service's end of it; nothing else may be connecting."""
+        client = self.connect()
+        return client, self.accept()
+
+    def counters(self) -> dict[str, int]:
+        return self.relay.counters(self.name)
+
+    def close(self) -> None:
+        if self.listener:
+            self.listener.close()
+
+
+class Pattern:
+    """An endless text of its own for each key: bytes of another are noticed at once."""
+
+    SIZE = 300007
+
+    def __init__(self, key: object) -> None:
+        block = random.Random(str(key)).randbytes(self.SIZE)
+        self.twice = block * 2
+
+    def bytes(self, at: int, length: int) -> bytes:
+        assert length <= self.SIZE
+        start = at % self.SIZE
+        return self.twice[start : start + length]
+
+
+def send_pattern(end: socket.socket, pattern: Pattern, length: int, at: int = 0) -> int:
+    """Send that much of it; how much was taken, which is less when the peer is gone."""
+    sent = 0
+    try:
+        while sent < length:
+            sent += end.send(pattern.bytes(at + sent, min(65536, length - sent)))
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    return sent
+
+
+def send_until(end: socket.socket, pattern: Pattern, length: int, stop: threading.Event) -> int:
+    """As send_pattern, but give up when told to: nobody may close an end that is in use."""
+    sent = 0
+    with end.dup() as mine:
+        mine.settimeout(0.02)
+        while sent < length and not stop.is_set():
+            try:
+                sent += mine.send(pattern.bytes(sent, min(65536, length - sent)))
+            except TimeoutError:
+                continue
+            except (BrokenPipeError, ConnectionResetError):
+                break
+    return sent
+
+
+def read_pattern(end: socket.socket, pattern: Pattern, length: int | None, at: int = 0) -> int:
+    """Read that much, or to the end; every byte must be the pattern's. How much came."""
+    got = 0
+    while length is None or got < length:
+        most = 65536 if length is None else min(65536, length - got)
+        try:
+            piece = end.recv(most)
+        except ConnectionResetError:
+            break
+        if not piece:
+            break
+        wanted = pattern.bytes(at + got, len(piece))
+        assert piece == wanted, f"foreign bytes at {at + got}: {piece[:32]!r}, not {wanted[:32]!r}"
+        got += len(piece)
+    return got
+
+
+def abort(end: socket.socket) -> None:
+    """Reset where the socket knows how; elsewhere as close does."""
+    if end.family == socket.AF_INET:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
+
+
+class Task(threading.Thread):
+    """A thread whose result, or failure, `result` gives."""
+
+    def __init__(self, act: Callable[[], int]) -> None:
+        super().__init__(daemon=True)
+        self.act = act
+        self.value = 0
+        self.failure: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.value = self.act()
+        except BaseException as failure:
+            self.failure = failure
+
+    def result(self) -> int:
+        self.join(TIMEOUT * 2)
+        assert not self.is_alive(), "a transfer stands still"
+        if self.failure:
+            raise self.failure
+        return self.value

@@ -1,0 +1,237 @@
+"""A gears-relay of its own, led by the test over the internal protocol as gearsd leads it."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import termios
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).parents[2]
+BIN = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
+NUMBERS = {
+    name: int(value)
+    for name, value in re.findall(
+        r"\bLINK_(\w+)\s*=\s*(\d+)", (SOURCE / "common/link_messages.h").read_text()
+    )
+}
+NAMES = {value: name for name, value in NUMBERS.items() if name.startswith("RELAY_")}
+NAMES[NUMBERS["ERROR"]] = "ERROR"
+TAGS = {value: name[4:] for name, value in NUMBERS.items() if name.startswith("TAG_")}
+COUNTERS = ("connections", "accepted", "bytes_in", "bytes_out", "refused", "failed", "last_used_us")
+SLOT_BYTES = 64
+
+
+class RelayError(Exception):
+    """The relay refused an order."""
+
+
+class Relay:
+    """Starts gears-relay with `folder` as its run directory; tests are its controller."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "sanitizer"
+        self.logs.mkdir()
+        self.slots: dict[str, int] = {}
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.request = 1
+        self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link.settimeout(30)
+        high = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
+        theirs.close()
+        environment = {
+            **os.environ,
+            "ASAN_OPTIONS": f"log_path={self.logs}/asan",
+            "UBSAN_OPTIONS": f"log_path={self.logs}/ubsan:print_stacktrace=1",
+        }
+        program = str(BIN / "gears-relay")
+        starter = os.posix_spawn(
+            program, [program], environment, file_actions=[(os.POSIX_SPAWN_DUP2, high, 3)]
+        )
+        os.close(high)
+        os.waitpid(starter, 0)
+        self._send(
+            "RELAY_START",
+            1,
+            RUN_DIR=str(folder),
+            LINK_PATH=str(folder / "relay.sck"),
+            NONCE="0" * 32,
+            BUILD="test",
+        )
+        _, status, fds = self._receive()
+        self.pid = int(status["PID"])
+        self.handle = os.pidfd_open(self.pid)
+        self.memory = mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)
+        os.close(fds[0])
+
+    def _send(self, kind: str, request: int, **fields: str | int | None) -> None:
+        frame = struct.pack("<cBHI", b"G", 1, NUMBERS[kind], request)
+        for tag, value in fields.items():
+            if value is not None:
+                raw = value.encode() if isinstance(value, str) else struct.pack("<Q", value)
+                frame += struct.pack("<HHI", NUMBERS[f"TAG_{tag}"], 0, len(raw)) + raw
+        self.link.send(frame)
+
+    def _receive(self) -> tuple[tuple[str, int], dict[str, Any], list[int]]:
+        frame, fds, _, _ = socket.recv_fds(self.link, 1 << 17, 4)
+        if not frame:
+            raise EOFError("the relay ended")
+        kind, request = struct.unpack_from("<HI", frame, 2)
+        fields: dict[str, Any] = {}
+        at = 8
+        while at < len(frame):
+            tag, _, size = struct.unpack_from("<HHI", frame, at)
+            raw = frame[at + 8 : at + 8 + size]
+            number = TAGS[tag] in ("ERRNO", "PID", "DRAINING", "SLOT", "PORT")
+            fields[TAGS[tag]] = struct.unpack("<Q", raw)[0] if number else raw.decode()
+            at += 8 + size
+        return (NAMES[kind], request), fields, fds
+
+    def order(self, kind: str, **fields: str | int | None) -> dict[str, Any]:
+        """Give an order and wait for its answer; what the relay tells meanwhile is kept."""
+        self.request += 1
+        self._send(kind, self.request, **fields)
+        while True:
+            (answer, request), fields_told, _ = self._receive()
+            if request != self.request:
+                self.told.append((answer, fields_told))
+            elif answer == "ERROR":
+                raise RelayError(fields_told["TEXT"])
+            else:
+                return fields_told
+
+    def wait_told(self, kind: str) -> dict[str, Any]:
+        """Wait until the relay tells of something by itself; it is told once."""
+        while True:
+            for i, (told, fields) in enumerate(self.told):
+                if told == kind:
+                    del self.told[i]
+                    return fields
+            (told, _), fields, _ = self._receive()
+            self.told.append((told, fields))
+
+    def put(
+        self,
+        name: str,
+        target: Path | int,
+        state: str = "UP",
+        wait_ms: int = 60000,
+        cause: str = "",
+    ) -> None:
+        """Create or change a service; a number is the TCP port it listens on."""
+        port = target if isinstance(target, int) else None
+        answer = self.order(
+            "RELAY_SERVICE",
+            SERVICE=name,
+            TARGET_PATH=None if port else str(target),
+            TARGET_PORT=port,
+            SERVICE_STATE=NUMBERS[f"SERVICE_{state}"],
+            WAIT_MS=wait_ms,
+            TEXT=cause,
+            COMMAND=f"gearsctl start {name}",
+        )
+        self.slots[name] = answer["SLOT"]
+
+    def listen(self, name: str) -> Path:
+        path = self.folder / f"{name}.sck"
+        self.order("RELAY_LISTEN", SERVICE=name, LISTEN_PATH=str(path))
+        return path
+
+    def listen_port(self, name: str) -> int:
+        return self.order("RELAY_LISTEN", SERVICE=name, LISTEN_PORT=0)["PORT"]
+
+    def counters(self, name: str) -> dict[str, int]:
+        values = struct.unpack_from("<7Q", self.memory, self.slots[name] * SLOT_BYTES)
+        return dict(zip(COUNTERS, values))
+
+    def wait_end(self, timeout: float = 30) -> None:
+        """Wait for the process's end."""
+        assert select.select([self.handle], [], [], timeout)[0], (
+            f"gears-relay does not end; its descriptors: {self.descriptors()}"
+        )
+
+    def descriptors(self) -> dict[int, str]:
+        """What each open descriptor of the relay is."""
+        found = {}
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                found[int(entry.name)] = os.readlink(entry)
+            except OSError:
+                continue
+        return found
+
+    def pipes(self) -> list[int]:
+        """The reading ends of the relay's pipes."""
+        found = []
+        for fd, what in self.descriptors().items():
+            try:
+                info = Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text()
+            except OSError:
+                continue
+            flags = re.search(r"^flags:\s*(\d+)", info, re.M)
+            if what.startswith("pipe:") and flags and not int(flags[1], 8) & os.O_WRONLY:
+                found.append(fd)
+        return found
+
+    def held_bytes(self) -> list[int]:
+        """How much each pipe holds, of those that hold something."""
+        held = []
+        for fd in self.pipes():
+            try:
+                pipe = os.open(f"/proc/{self.pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+            except OSError:
+                continue
+            count = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"0000"))[0]
+            os.close(pipe)
+            held += [count] if count else []
+        return held
+
+    def memory_kb(self, what: str) -> int:
+        """A line of /proc/PID/status or smaps_rollup."""
+        folder = Path(f"/proc/{self.pid}")
+        text = (folder / "status").read_text() + (folder / "smaps_rollup").read_text()
+        found = re.search(rf"^{what}:\s*(\d+)", text, re.M)
+        assert found, what
+        return int(found[1])
+
+    def wakeups(self) -> int:
+        """How often the process has slept so far."""
+        return self.memory_kb("voluntary_ctxt_switches")
+
+    def stop(self) -> None:
+        signal.pidfd_send_signal(self.handle, signal.SIGSTOP)
+
+    def cont(self) -> None:
+        signal.pidfd_send_signal(self.handle, signal.SIGCONT)
+
+    def is_sanitized(self) -> bool:
+        return "asan" in Path(f"/proc/{self.pid}/maps").read_text()
+
+    def has_ended(self) -> bool:
+        return bool(select.select([self.handle], [], [], 0)[0])
+
+    def finish(self) -> None:
+        """Drain: it ends by itself if every connection was ended properly."""
+        if not self.has_ended():
+            self.order("RELAY_DRAIN")
+            self.wait_end()
+        complaints = [log.read_text() for log in self.logs.iterdir()]
+        assert not complaints, "\n".join(complaints)
+
+    def close(self) -> None:
+        """Whatever it does."""
+        if not self.has_ended():
+            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+        os.close(self.handle)
+        self.link.close()
+        self.memory.close()
+        for log in self.logs.iterdir():
+            print(log.read_text())
