@@ -7,7 +7,7 @@
 #include "client/client.h"
 #include "client/program.h"
 
-enum { VERSION_PATIENCE_MS = 2000 };
+enum { VERSION_PATIENCE_MS = 2000, CHECK_LIMIT = 65536 };
 
 /* gearsd has ended, or become another, when it closes our connection. */
 static void wait_for_end(struct cli *cli)
@@ -74,6 +74,34 @@ static int daemon_status(struct cli *cli)
     return code;
 }
 
+/* Ask this build's gearsd to read the configuration; `lines` says what is wrong. Without the
+ * daemon: a bad file may be why it does not start. */
+static int self_check(struct cli *cli, char lines[CHECK_LIMIT])
+{
+    char folder[PATH_MAX], path[PATH_MAX + 16];
+    cli_program_dir(folder);
+    snprintf(path, sizeof path, "%s/gearsd", folder);
+    watch_home_begin(cli->home.root, "reading the configuration");
+    int status =
+        program_read_all((const char *[]){path, "--self-check", NULL}, lines, CHECK_LIMIT);
+    watch_end();
+    return status ? EXIT_FAILED : 0;
+}
+
+/* What serves is not ended for one that would not start. */
+static int daemon_restart(struct cli *cli, char **argv)
+{
+    static char lines[CHECK_LIMIT];
+    if (self_check(cli, lines)) {
+        fputs(lines, stderr);
+        cli_say("gearsd would not start again; nothing was changed");
+        return EXIT_FAILED;
+    }
+    int code = daemon_stop(cli, 2, argv);
+    cli->autostart = true;
+    return code && code != EXIT_UNREACHABLE ? code : cli_connect(cli);
+}
+
 int cmd_daemon(struct cli *cli, int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
@@ -90,9 +118,7 @@ int cmd_daemon(struct cli *cli, int argc, char **argv)
         return daemon_stop(cli, argc, argv);
     }
     if (!strcmp(verb, "restart")) {
-        int code = daemon_stop(cli, 2, argv);
-        cli->autostart = true;
-        return code && code != EXIT_UNREACHABLE ? code : cli_connect(cli);
+        return daemon_restart(cli, argv);
     }
     if (!strcmp(verb, "upgrade")) {
         char folder[PATH_MAX], path[PATH_MAX + 16];
@@ -126,18 +152,11 @@ static int config_show(struct cli *cli)
     return code;
 }
 
-/* Without the daemon: a bad file may be why it does not start. */
 static int config_check(struct cli *cli)
 {
-    static char lines[65536];
-    char folder[PATH_MAX], path[PATH_MAX + 16], *save = NULL;
-    cli_program_dir(folder);
-    snprintf(path, sizeof path, "%s/gearsd", folder);
-    watch_home_begin(cli->home.root, "reading the configuration");
-    int status =
-        program_read_all((const char *[]){path, "--self-check", NULL}, lines, sizeof lines);
-    watch_end();
-    int code = status ? EXIT_FAILED : 0;
+    static char lines[CHECK_LIMIT];
+    char *save = NULL;
+    int code = self_check(cli, lines);
     if (!cli->json) {
         fputs(code ? lines : "ok\n", code ? stderr : stdout);
         return code;

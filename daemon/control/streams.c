@@ -200,9 +200,10 @@ static void on_wait_over(evutil_socket_t fd, short what, void *argument)
     cJSON *object = cJSON_CreateObject();
     char message[400] = "it was removed";
     if (service) {
-        snprintf(message, sizeof message, "still %s; layer %s: %s",
-            service_state_name(service->machine.state), service->health.layer,
-            service->health.message);
+        const struct service_health *health = &service->health;
+        snprintf(message, sizeof message, "still %s; %s %s%s",
+            service_state_name(service->machine.state), health->layer,
+            health->ok ? "answers" : "is not well: ", health->ok ? "" : health->message);
     }
     cJSON_AddStringToObject(object, "name", stream->name);
     cJSON_AddStringToObject(object, "message", message);

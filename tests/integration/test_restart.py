@@ -1,0 +1,32 @@
+"""`daemon restart`: services go on, and what serves is not given up for what would not start."""
+
+from __future__ import annotations
+
+from conftest import Gears
+
+
+def test_a_restart_leaves_services_alone(gears: Gears) -> None:
+    gears.run("run", "nap", "--", "sleep", "1000")
+    before, daemon = gears.status("nap"), gears.daemon_pid()
+    gears.run("daemon", "restart")
+    assert gears.daemon_pid() != daemon
+    after = gears.status("nap")
+    assert (after["pid"], after["state"]) == (before["pid"], "ready")
+
+
+def test_a_wrong_configuration_is_no_reason_to_end(gears: Gears) -> None:
+    daemon = gears.daemon_pid()
+    with (gears.home / "etc/gears.conf").open("a") as file:
+        file.write("[service:x]\nknd = command\n")
+    result = gears.run("daemon", "restart", check=False)
+    assert result.returncode == 1
+    assert 'unknown key "knd"' in result.stderr
+    assert "nothing was changed" in result.stderr
+    assert gears.daemon_pid() == daemon
+
+
+def test_a_wait_that_times_out_says_what_is(gears: Gears) -> None:
+    gears.run("run", "nap", "--", "sleep", "1000")
+    result = gears.run("wait", "nap", "--for", "stopped", "--timeout", "100ms", check=False)
+    assert result.returncode == 124
+    assert "nap: timed out: still ready; process answers" in result.stderr
