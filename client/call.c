@@ -6,6 +6,7 @@
 
 #include "build_id.h"
 #include "client/client.h"
+#include "client/elsewhere.h"
 
 enum { CALL_TIMEOUT_MS = 30000, HELLO_TIMEOUT_MS = 2000, RETRY = -1, TRIES = 5 };
 
@@ -66,6 +67,7 @@ static int say_error(
     if (!strcmp(last, "NoSuchService")) {
         cli_say("there is no service \"%s\"%s%s%s", name, *hint ? "; did you mean " : "", hint,
             *hint ? "?" : "; see: gearsctl status");
+        elsewhere_say(&cli->home, name);
         return EXIT_NO_SUCH;
     }
     if (!strcmp(last, "NotRunning")) {

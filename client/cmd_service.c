@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "client/client.h"
+#include "client/elsewhere.h"
 
 static int show_progress(struct cli *cli, const cJSON *reply, void *context)
 {
@@ -166,6 +167,9 @@ int cmd_service(struct cli *cli, int argc, char **argv)
     }
     for (int i = 1; i <= count && worst != EXIT_USAGE && worst != EXIT_NO_SUCH; i++) {
         int code = one_service(cli, argv[0], argv[i], &flags);
+        if (!code && !strcmp(argv[0], "start")) {
+            elsewhere_say(&cli->home, argv[i]);
+        }
         worst = code ? code : worst;
     }
     return worst;

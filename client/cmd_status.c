@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "client/elsewhere.h"
 #include "common/clock.h"
 
 static void copy_item(cJSON *to, const cJSON *from, const char *key)
@@ -44,7 +45,7 @@ cJSON *json_service(const cJSON *service)
     return out;
 }
 
-static int print_json(const cJSON *status, const cJSON *hello)
+static int print_json(const cJSON *status, const cJSON *hello, struct elsewhere *elsewhere)
 {
     cJSON *out = cJSON_CreateObject();
     cJSON_AddNumberToObject(out, "schema", 1);
@@ -63,6 +64,7 @@ static int print_json(const cJSON *status, const cJSON *hello)
     }
     cJSON_AddArrayToObject(out, "tunnels");
     cJSON_AddArrayToObject(out, "pools");
+    elsewhere_finish(elsewhere, cJSON_AddArrayToObject(out, "elsewhere"));
     int code = cli_print_json(out, false);
     cJSON_Delete(out);
     return code;
@@ -177,10 +179,17 @@ int cmd_status(struct cli *cli, int argc, char **argv)
     if (watch) {
         return cli_stream(cli, "Status", parameters, -1, print_delta, &header);
     }
+    struct elsewhere *elsewhere = elsewhere_begin(&cli->home, name);
     code = cli_call(cli, "Status", parameters, &reply);
     if (!code && !(code = cli_call(cli, "Hello", NULL, &hello))) {
-        code = cli->json ? print_json(reply, hello) : print_table(cli, reply, &header);
+        code =
+            cli->json ? print_json(reply, hello, elsewhere) : print_table(cli, reply, &header);
         cli_hint_builds(hello);
+    }
+    if (!hello) {
+        elsewhere_drop(elsewhere);
+    } else if (!cli->json) {
+        elsewhere_finish(elsewhere, NULL);
     }
     cJSON_Delete(hello);
     if (!code && name) {
