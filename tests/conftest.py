@@ -30,6 +30,7 @@ class Gears:
 
     def __init__(self, home: Path, venv: str = CURRENT_VENV) -> None:
         self.home = home
+        self.prefix: list[str] = []  # what leads onto another host
         self.bin = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
         self.workspace = home / "work"
         self.environment = {
@@ -47,7 +48,7 @@ class Gears:
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
-            [str(self.bin / "gearsctl"), *words],
+            [*self.prefix, str(self.bin / "gearsctl"), *words],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
