@@ -11,6 +11,7 @@ from pathlib import Path
 import control
 import lab
 import relay
+from machine import first_in_line
 
 
 def main() -> None:
@@ -28,10 +29,11 @@ def main() -> None:
     groups = options.only or ["relay", "control", "lab"]
     if "relay" in groups:
         relay.run(options.programs, options.quick)
-    if "control" in groups:
-        control.run(options.programs, options.quick)
-    if "lab" in groups:
-        lab.run(options.programs, options.quick, options.venv)
+    with first_in_line():
+        if "control" in groups:
+            control.run(options.programs, options.quick)
+        if "lab" in groups:
+            lab.run(options.programs, options.quick, options.venv)
     print(f"\n{time.monotonic() - start:.0f} s")
 
 

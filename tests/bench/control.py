@@ -181,7 +181,7 @@ def own_switches(pid: int) -> int:
 def notice_death(gears: Gears) -> float:
     """Milliseconds from kill -9 to the message that a client who watches gets."""
     replies = gears.stream("Status")
-    victim = next(s for s in next(replies)["services"] if s["state"] == "ready")
+    victim = next(s for s in next(replies)["services"] if s["health"]["ok"])
     start = time.perf_counter()
     os.kill(victim["pid"], signal.SIGKILL)
     for reply in replies:
