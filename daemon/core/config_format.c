@@ -65,9 +65,8 @@ static void format_word(const char *word, struct text *out)
 /* Whether what begins here may stand in a line of its own: no comment, nothing like a key. */
 static bool may_begin_line(const char *at)
 {
-    size_t n = strcspn(at, " \t=");
     return !isspace((unsigned char)*at) && *at && *at != ';' && *at != '#' &&
-           at[n + strspn(at + n, " \t")] != '=';
+           !config_begins_with_key(at, false);
 }
 
 /* Where to break `length` bytes that have room for `room`: behind the last lone space that

@@ -67,20 +67,25 @@ static bool is_named(const char *const *names, const char *key)
     return *names != NULL;
 }
 
-/* An indented line goes on the value above, which is rarely what was meant when it reads like a
- * key; nor do values of one word go on. */
-static bool refuse_continuation(
-    struct loader *loader, const char *key, bool goes_on, bool shell, const char *value)
+bool config_begins_with_key(const char *value, bool shell)
 {
     const char *names[CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1];
     char word[32];
     size_t n = strcspn(value, " \t=");
     snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), value);
-    bool key_like = value[n + strspn(value + n, " \t")] == '=' && (!shell || value[n] != '=') &&
-                    is_named(list_names(true, true, true, names), word);
+    return value[n + strspn(value + n, " \t")] == '=' && (!shell || value[n] != '=') &&
+           is_named(list_names(true, true, true, names), word);
+}
+
+/* An indented line goes on the value above, which is rarely what was meant when it reads like a
+ * key; nor do values of one word go on. */
+static bool refuse_continuation(
+    struct loader *loader, const char *key, bool goes_on, bool shell, const char *value)
+{
+    bool key_like = config_begins_with_key(value, shell);
     if (key_like) {
-        config_error(loader, "an indented line goes on the value of %s; begin %s in column 1",
-            key, word);
+        config_error(loader, "an indented line goes on the value of %s; begin %.*s in column 1",
+            key, (int)strcspn(value, " \t="), value);
     } else if (!goes_on) {
         config_error(loader, "%s has a value of one line; begin keys in column 1", key);
     }

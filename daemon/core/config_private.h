@@ -86,6 +86,9 @@ void config_error_at(struct loader *loader, struct place at, const char *format,
 
 /* config_keys.c: one value, or one more line of it. */
 void config_set(struct loader *loader, const char *key, const char *value, bool continued);
+/* Whether a further line of a value reads like a key of its own; `shell`: NAME=value does not.
+ */
+bool config_begins_with_key(const char *value, bool shell);
 bool config_is_locked(const struct loader *loader, const char *key);
 /* config_values.c: read by the key's type; and replace a heap string (NULL: out of memory). */
 void config_value_set(
