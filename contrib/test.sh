@@ -107,6 +107,13 @@ build() {
     cmake -S "$source" -B "$root/$name" -G Ninja $configure_options "$@" && cmake --build "$root/$name"
 }
 
+build_fuzz() {
+    # shellcheck disable=SC2086 # a list of words
+    cmake -S "$source" -B "$root/fuzz" -G Ninja $configure_options -DCMAKE_C_COMPILER=clang \
+        -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGEARS_FUZZ=ON &&
+        cmake --build "$root/fuzz" --target fuzz_targets
+}
+
 check_format() {
     git ls-files '*.c' '*.h' | xargs -r clang-format --dry-run --Werror
 }
@@ -136,15 +143,18 @@ step ruff-check "$venv/bin/ruff" check --no-cache .
 step ruff-format "$venv/bin/ruff" format --no-cache --check .
 step shellcheck check_shell
 step clang-format check_format
+step presets cmake --list-presets
 step build-gcc build release -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=gcc
 step build-clang build clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang
 step build-debug build debug -DCMAKE_BUILD_TYPE=Debug -DGEARS_SANITIZE=ON -DCMAKE_C_COMPILER=gcc
+step build-fuzz build_fuzz
 for kind in release clang; do
     step "build-bench-$kind" cmake --build "$root/$kind" --target bench_programs
 done
 for kind in release debug; do
     step "ctest-$kind" ctest --test-dir "$root/$kind" --output-on-failure
 done
+step fuzz ctest --test-dir "$root/fuzz" --output-on-failure -R '^fuzz-'
 for folder in tests/*/; do
     folder=${folder%/}
     name=${folder##*/}
@@ -153,6 +163,9 @@ for folder in tests/*/; do
     if step "pytest-$name" run_pytest release "$folder"; then
         tail -n 1 "$logs/pytest-$name.log"
     fi
+done
+for name in proto hostile; do # what strangers say, heard by sanitized programs
+    step "pytest-$name-debug" run_pytest debug "tests/$name"
 done
 printf '%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
