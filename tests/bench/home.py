@@ -76,7 +76,7 @@ class Gears:
     def all_ready(self) -> bool:
         """Those that are wanted; a lab stands in every configuration."""
         wanted = [s for s in self.status()["services"] if s["wanted"] == "start"]
-        return bool(wanted) and all(service["state"] == "ready" for service in wanted)
+        return bool(wanted) and all(s["state"] == "ready" and s["health"]["ok"] for s in wanted)
 
     def processes(self, name: str = "") -> list[int]:
         """Those that were given this home, except zombies; of one program when named."""
