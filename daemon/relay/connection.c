@@ -76,7 +76,7 @@ static uint32_t wanted_events(struct connection *connection, struct end *end)
         return end->is_server ? EPOLLOUT : SOURCE_QUIET;
     case PHASE_PEEKING: /* an edge: bytes too few to tell must not wake us again */
         return EPOLLIN | EPOLLRDHUP | EPOLLET;
-    case PHASE_PAGE:
+    case PHASE_LEAVING:
         return EPOLLIN;
     default:
         return SOURCE_QUIET;

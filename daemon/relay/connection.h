@@ -13,7 +13,7 @@ enum phase {
     PHASE_CONNECTING, /* to the service, by TCP */
     PHASE_RELAYING,
     PHASE_PEEKING, /* the service is down: does the client speak HTTP? */
-    PHASE_PAGE,    /* the client was told; it may still be talking */
+    PHASE_LEAVING, /* the client was told; it may still be talking */
 };
 
 struct backlog;

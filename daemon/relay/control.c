@@ -159,6 +159,7 @@ static void drain(struct relay *relay, uint32_t request)
     relay->draining = true;
     for (struct service *s = relay->services; s; s = s->next) {
         listener_close_all(s, false);
+        connection_service_changed(s); /* who waits now tries by itself */
     }
     link_door_close(&relay->door);
     relay->link = (struct source){on_link, -1, 0};

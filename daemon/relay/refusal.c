@@ -12,26 +12,35 @@ static void send_page(struct connection *connection)
 {
     size_t length;
     char *page = page503_make(connection->service, &length);
-    atomic_fetch_add(&connection_counters(connection)->refused, 1);
     if (page) { /* a new connection's buffer has room for it */
         (void)!send(connection->client.source.fd, page, length, MSG_NOSIGNAL);
         free(page);
     }
+}
+
+/* Nothing more is said, but what the client says is read on for a while: closing on unread
+ * bytes would reset it, page and all. */
+static void say_goodbye(struct connection *connection)
+{
+    atomic_fetch_add(&connection_counters(connection)->refused, 1);
     shutdown(connection->client.source.fd, SHUT_WR);
-    /* Read on what it still says: closing on unread bytes would reset it, page and all. */
-    connection_enter(connection, PHASE_PAGE, LINGER_MS);
+    connection_enter(connection, PHASE_LEAVING, LINGER_MS);
 }
 
 static void peek(struct connection *connection, uint32_t events)
 {
     char bytes[16];
     ssize_t n = recv(connection->client.source.fd, bytes, sizeof bytes, MSG_PEEK);
-    bool ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
-    int http = n > 0 ? page503_is_http(bytes, (size_t)n) : 0;
+    if (n == 0 || (n < 0 && errno != EAGAIN) || events & (EPOLLHUP | EPOLLERR)) {
+        connection_finish(connection, false);
+        return;
+    }
+    int http = n > 0 ? page503_is_http(bytes, (size_t)n) : -1;
     if (http == 1) {
         send_page(connection);
-    } else if (n == 0 || ended || (n > 0 && http == 0) || (n < 0 && errno != EAGAIN)) {
-        connection_finish(connection, false);
+    }
+    if (http >= 0 || events & EPOLLRDHUP) {
+        say_goodbye(connection);
     } /* else more may come, within PEEK_MS */
 }
 
