@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -11,6 +12,7 @@ import signal
 import socket
 import struct
 import termios
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ NUMBERS = {
     )
 }
 NAMES = {value: name for name, value in NUMBERS.items() if name.startswith("RELAY_")}
-NAMES[NUMBERS["ERROR"]] = "ERROR"
+NAMES.update({NUMBERS[name]: name for name in ("ERROR", "UNSUPPORTED")})
 TAGS = {value: name[4:] for name, value in NUMBERS.items() if name.startswith("TAG_")}
 COUNTERS = ("connections", "accepted", "bytes_in", "bytes_out", "refused", "failed", "last_used_us")
 SLOT_BYTES = 64
@@ -90,7 +92,7 @@ class Relay:
         while at < len(frame):
             tag, _, size = struct.unpack_from("<HHI", frame, at)
             raw = frame[at + 8 : at + 8 + size]
-            number = TAGS[tag] in ("ERRNO", "PID", "DRAINING", "SLOT", "PORT")
+            number = TAGS[tag] in ("TYPE", "ERRNO", "PID", "DRAINING", "SLOT", "PORT")
             fields[TAGS[tag]] = struct.unpack("<Q", raw)[0] if number else raw.decode()
             at += 8 + size
         return (NAMES[kind], request), fields, fds
@@ -100,7 +102,9 @@ class Relay:
         self.request += 1
         self._send(kind, self.request, **fields)
         while True:
-            (answer, request), fields_told, _ = self._receive()
+            (answer, request), fields_told, fds = self._receive()
+            for fd in fds:
+                os.close(fd)
             if request != self.request:
                 self.told.append((answer, fields_told))
             elif answer == "ERROR":
@@ -172,14 +176,17 @@ class Relay:
         """The reading ends of the relay's pipes."""
         found = []
         for fd, what in self.descriptors().items():
-            try:
-                info = Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text()
-            except OSError:
-                continue
-            flags = re.search(r"^flags:\s*(\d+)", info, re.M)
-            if what.startswith("pipe:") and flags and not int(flags[1], 8) & os.O_WRONLY:
-                found.append(fd)
+            with contextlib.suppress(FileNotFoundError):
+                if what.startswith("pipe:") and not self.descriptor_flags(fd) & os.O_WRONLY:
+                    found.append(fd)
         return found
+
+    def descriptor_flags(self, fd: int) -> int:
+        """As fcntl F_GETFL, with O_CLOEXEC."""
+        info = Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text()
+        flags = re.search(r"^flags:\s*(\d+)", info, re.M)
+        assert flags
+        return int(flags[1], 8)
 
     def held_bytes(self) -> list[int]:
         """How much each pipe holds, of those that hold something."""
@@ -205,6 +212,22 @@ class Relay:
     def wakeups(self) -> int:
         """How often the process has slept so far."""
         return self.memory_kb("voluntary_ctxt_switches")
+
+    def cpu_ticks(self) -> int:
+        """Processor time it took so far, in 1/100 s."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    def settle(self) -> None:
+        """Wait until it sleeps: it was heard of nothing new and did nothing for a while."""
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            self.order("HELLO")
+            before = self.wakeups()
+            time.sleep(0.1)
+            if self.wakeups() == before:
+                return
+        raise AssertionError("the relay does not come to rest")
 
     def stop(self) -> None:
         signal.pidfd_send_signal(self.handle, signal.SIGSTOP)

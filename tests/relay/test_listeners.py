@@ -1,0 +1,187 @@
+"""Who may connect, and what happens when descriptors run out or a socket file is deleted."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from processes import wait_until
+from relay_ends import KINDS, Pattern, Service, Task, read_pattern, send_pattern
+from relay_link import Relay, RelayError
+
+Make = Callable[..., Service]
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Sockets made and connected meanwhile are nobody's."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def is_refused(client: socket.socket) -> bool:
+    client.settimeout(30)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@as_root
+def test_another_user_is_refused_on_the_unix_socket(relay: Relay, service: Make) -> None:
+    front = service("uu")
+    relay.folder.chmod(0o711)
+    os.chmod(front.public, 0o666)  # the folder and the mode keep others out before the relay does
+    with another_user():
+        client = front.connect()
+    with client:
+        assert is_refused(client)
+    wait_until(lambda: front.counters()["refused"] == 1, "the refusal's count")
+    client, end = front.pair()
+    client.close()
+    end.close()
+
+
+@as_root
+def test_another_user_is_refused_on_the_loopback_port(service: Make) -> None:
+    front = service("tu")
+    with another_user():
+        client = front.connect()
+    with client:
+        assert is_refused(client)
+    wait_until(lambda: front.counters()["refused"] == 1, "the refusal's count")
+    assert front.counters()["accepted"] == 0
+    client, end = front.pair()
+    client.close()
+    end.close()
+
+
+@as_root
+def test_another_user_who_left_already_is_not_taken_for_root(relay: Relay, service: Make) -> None:
+    """The kernel tells root as the owner of a socket whose process closed it."""
+    front = service("tu")
+    relay.stop()
+    with another_user():
+        client = front.connect()
+        client.sendall(b"as root?")
+        client.close()
+    relay.cont()
+    wait_until(lambda: front.counters()["refused"] == 1, "the refusal")
+    assert front.counters()["accepted"] == 0
+
+
+def test_the_socket_is_for_its_owner_only(service: Make) -> None:
+    assert os.stat(service("uu").public).st_mode & 0o777 == 0o600
+
+
+def test_a_deleted_socket_file_is_made_again(relay: Relay, service: Make) -> None:
+    front = service("uu")
+    client, end = front.pair()
+    os.unlink(front.public)
+    assert relay.wait_told("RELAY_REBOUND")["LISTEN_PATH"] == str(front.public)
+    client.sendall(b"old")
+    assert end.recv(3, socket.MSG_WAITALL) == b"old"
+    new, new_end = front.pair()
+    for one in (client, end, new, new_end):
+        one.close()
+
+
+def test_who_connected_just_before_the_deletion_is_served(relay: Relay, service: Make) -> None:
+    front = service("uu")
+    relay.stop()
+    client = front.connect()
+    client.sendall(b"in time")
+    os.unlink(front.public)
+    relay.cont()
+    with client, front.accept() as end:
+        assert end.recv(7, socket.MSG_WAITALL) == b"in time"
+    relay.wait_told("RELAY_REBOUND")
+
+
+def test_an_unlistened_socket_is_not_made_again(relay: Relay, service: Make) -> None:
+    front = service("uu")
+    relay.order("RELAY_UNLISTEN", SERVICE=front.name, LISTEN_PATH=str(front.public))
+    relay.settle()
+    assert not os.path.exists(front.public)
+
+
+def test_a_port_that_is_taken_is_an_error(relay: Relay, service: Make) -> None:
+    front = service("uu")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RelayError, match=f"127.0.0.1:{port}"):
+            relay.order("RELAY_LISTEN", SERVICE=front.name, LISTEN_PORT=port)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_descriptors_nobody_is_dropped(relay: Relay, service: Make, kind: str) -> None:
+    front = service(kind)
+    first, first_end = front.pair()
+    used = len(relay.descriptors())
+    highest = max(relay.descriptors())
+    assert highest < used + 1, "the relay's descriptors have holes"
+    resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (used + 4, used + 4))
+    clients = [front.connect() for _ in range(6)]
+    for i, client in enumerate(clients):
+        client.sendall(b"%d" % i)
+    ends = [front.accept(), front.accept()]
+    relay.wait_told("RELAY_LOG")
+    before, cpu = relay.wakeups(), relay.cpu_ticks()
+    first.sendall(b"on")  # open connections do not notice
+    assert first_end.recv(2, socket.MSG_WAITALL) == b"on"
+    assert front.listener
+    front.listener.settimeout(1.5)
+    with pytest.raises(TimeoutError):
+        front.listener.accept()
+    assert relay.wakeups() - before < 50 and relay.cpu_ticks() - cpu < 20
+    front.listener.settimeout(30)
+    served = []
+    while len(served) < len(clients):
+        end = ends.pop(0)
+        served.append(int(end.recv(1)))
+        end.sendall(b"bye")
+        end.close()
+        client = clients[served[-1]]
+        assert client.recv(3, socket.MSG_WAITALL) == b"bye"
+        client.close()
+        if len(served) + len(ends) < len(clients):
+            ends.append(front.accept())
+    assert served == [0, 1, 2, 3, 4, 5]
+    first.close()
+    first_end.close()
+
+
+def test_a_raised_limit_is_noticed(relay: Relay, service: Make) -> None:
+    """Nothing tells the relay, and no connection ends: it tries again by itself."""
+    front = service("uu")
+    limits = resource.prlimit(relay.pid, resource.RLIMIT_NOFILE)
+    used = len(relay.descriptors())
+    resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+    with front.connect() as client:
+        client.sendall(b"patient")
+        relay.wait_told("RELAY_LOG")
+        resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, limits)
+        with front.accept() as end:
+            assert end.recv(7, socket.MSG_WAITALL) == b"patient"
+
+
+def test_bulk_goes_on_without_descriptors_for_pipes(relay: Relay, service: Make) -> None:
+    front = service("uu")
+    client, end = front.pair()
+    used = len(relay.descriptors())
+    resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (used, used))
+    text = Pattern("text")
+    with client, end:
+        sending = Task(lambda: send_pattern(end, text, 20 << 20))
+        assert read_pattern(client, text, 20 << 20) == 20 << 20
+        sending.result()
+        assert not relay.pipes()
