@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/config_private.h"
+#include "daemon/core/regex_cost.h"
 
 /* Where `field`'s key was said for a service, else where its section begins. */
 static struct place place_of(const struct loader *loader, size_t service, size_t offset)
@@ -24,9 +25,13 @@ static void check_log_rule(struct loader *loader, size_t i, const char *rule)
 {
     regex_t regex;
     char words[120];
-    int code = *rule ? regcomp(&regex, rule, REG_EXTENDED | REG_NOSUB) : 0;
+    bool usable = *rule && regex_cost(rule) <= REGEX_COST_MOST;
+    int code = usable ? regcomp(&regex, rule, REG_EXTENDED | REG_NOSUB) : 0;
     if (!*rule) {
         config_error_at(loader, PLACE(ready), "ready = log: needs a regular expression");
+    } else if (!usable) {
+        config_error_at(loader, PLACE(ready),
+            "ready = log: the expression repeats or nests too much; a simpler one will do");
     } else if (code) {
         regerror(code, &regex, words, sizeof words);
         config_error_at(loader, PLACE(ready), "ready = log:%s: %s", rule, words);

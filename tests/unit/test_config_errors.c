@@ -127,6 +127,11 @@ static void test_whole(void)
         "user:3: ready = socket needs {socket} or {port} in the command of x\n");
     EXPECT("[service:x]\ncommand = x {port}\nready = soon\n",
         "user:3: ready = soon: write socket, started, notify, log:REGEX or http:/PATH\n");
+    EXPECT("[service:x]\ncommand = x\nready = log:\n",
+        "user:3: ready = log: needs a regular expression\n");
+    EXPECT("[service:x]\ncommand = x\nready = log:((a{200}){200}){200}\n",
+        "user:3: ready = log: the expression repeats or nests too much; a simpler one will "
+        "do\n");
     expect(__LINE__, "[service:x]\ncommand = x\n", "\n[service:x]\nready = socket\n",
         "user:3: ready = socket needs {socket} or {port} in the command of x\n");
 }
