@@ -117,12 +117,24 @@ static void flush(struct end *to)
     }
 }
 
+/* Before they are written: who has seen bytes finds them counted. */
+static void count(struct end *from, size_t length)
+{
+    struct relay_counters *counters = connection_counters(end_connection(from));
+    atomic_fetch_add_explicit(from->is_server ? &counters->bytes_out : &counters->bytes_in,
+        length, memory_order_relaxed);
+}
+
 /* Through the shared buffer: as splice_fill, and what was read is written or kept. */
 static ssize_t copy(struct end *from, struct end *to)
 {
     ssize_t n = recv(from->source.fd, shared, sizeof shared, 0);
-    if (n <= 0 || to->gone) {
-        return n < 0 ? -errno : n;
+    if (n <= 0) {
+        return n < 0 ? -errno : 0;
+    }
+    count(from, (size_t)n);
+    if (to->gone) {
+        return n;
     }
     ssize_t sent = send_some(to, shared, (size_t)n);
     if (sent < 0) {
@@ -142,16 +154,10 @@ static ssize_t pass_by_pipe(struct end *from, struct end *to)
 {
     ssize_t n = splice_fill(from, to);
     if (n > 0) {
+        count(from, (size_t)n);
         flush(to);
     }
     return n;
-}
-
-static void count(struct end *from, size_t length)
-{
-    struct relay_counters *counters = connection_counters(end_connection(from));
-    atomic_fetch_add_explicit(from->is_server ? &counters->bytes_out : &counters->bytes_in,
-        length, memory_order_relaxed);
 }
 
 static void pump(struct end *from, struct end *to)
@@ -170,7 +176,6 @@ static void pump(struct end *from, struct end *to)
             }
             return;
         }
-        count(from, (size_t)n);
         if ((size_t)n < sizeof shared / 2) {
             return; /* probably empty now; epoll tells if not */
         }
