@@ -72,6 +72,15 @@ const struct command commands[] = {
     {"ssh-config", "ssh-config [--direct]", "an entry for the laptop's ssh_config",
         "--direct  to this login node itself, which this version always does\n",
         "gearsctl ssh-config", cmd_ssh_config},
+    {"doctor", "doctor [--fix] [--bundle FILE] [--json]",
+        "what is wrong here, each with one remedy",
+        "--fix          do what is safe: modes, dead sockets, leftovers, a dead relay or "
+        "gearsd\n"
+        "--bundle FILE  a tar.gz for those who help you: versions, configuration, status, "
+        "ends\n"
+        "               of logs, without tokens, passwords and cookies\n"
+        "Exit status 0: nothing is wrong (any more); 1: there are findings.\n",
+        "gearsctl doctor --fix", cmd_doctor},
     {"daemon", "daemon start|stop|restart|upgrade|status [--services] [--yes] [--json]",
         "gearsd itself",
         "start     unless it runs\n"

@@ -1,0 +1,237 @@
+/* Runs the checks one after the other, each in a child with a bound, and prints what they
+ * found. */
+#include "client/doctor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/bundle.h"
+#include "common/clock.h"
+
+enum { BOUND_MS = 2000, LONG_BOUND_MS = 20000, FINDING_MOST = 2048 };
+
+static const struct check {
+    const char *name;
+    void (*run)(struct doctor *doctor);
+    bool home; /* it looks below GEARS_HOME: pointless once that hangs */
+    int bound_ms;
+} checks[] = {
+    {"home", check_home, true, BOUND_MS},
+    {"filesystem", check_filesystem, true, BOUND_MS},
+    {"writable", check_writable, true, BOUND_MS},
+    {"space", check_space, true, BOUND_MS},
+    {"socket-paths", check_socket_paths, true, BOUND_MS},
+    {"short-folders", check_short_folders, true, BOUND_MS},
+    {"configuration", check_configuration, true, BOUND_MS},
+    {"lease", check_lease, true, BOUND_MS},
+    {"stale-sockets", check_stale_sockets, true, BOUND_MS},
+    {"other-hosts", check_other_hosts, true, BOUND_MS},
+    {"daemon", check_daemon, true, 3 * BOUND_MS},
+    {"relay", check_relay, true, 3 * BOUND_MS},
+    {"builds", check_builds, true, BOUND_MS},
+    {"services", check_services, true, 2 * BOUND_MS},
+    {"python", check_python, true, LONG_BOUND_MS},
+    {"clock", check_clock, true, BOUND_MS},
+    {"descriptors", check_descriptors, false, BOUND_MS},
+    {"logout", check_logout, false, BOUND_MS},
+};
+
+/* One report is one datagram of text: kind, message, remedy, separated by newlines. */
+static void report(
+    struct doctor *doctor, char kind, const char *remedy, const char *format, va_list args)
+{
+    char message[FINDING_MOST / 2], text[FINDING_MOST];
+    vsnprintf(message, sizeof message, format, args);
+    int n = snprintf(text, sizeof text, "%c\n%s\n%s", kind, message, remedy);
+    (void)!write(doctor->out, text, (size_t)n < sizeof text ? (size_t)n + 1 : sizeof text);
+}
+
+void doctor_find(struct doctor *doctor, const char *remedy, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    report(doctor, 'F', remedy, format, args);
+    va_end(args);
+}
+
+void doctor_fixed(struct doctor *doctor, const char *remedy, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    report(doctor, 'X', remedy, format, args);
+    va_end(args);
+}
+
+void doctor_note(struct doctor *doctor, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    report(doctor, 'N', "", format, args);
+    va_end(args);
+}
+
+struct result {
+    cJSON *findings, *notes;
+    int wrong; /* found and not fixed */
+};
+
+static void take_report(struct result *result, const char *check, char *text)
+{
+    char *message = text + 1 + (text[1] == '\n'), *remedy = strchr(message, '\n');
+    if (remedy) {
+        *remedy++ = 0;
+    }
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "check", check);
+    cJSON_AddStringToObject(object, "message", message);
+    if (*text == 'N') {
+        cJSON_AddItemToArray(result->notes, object);
+        return;
+    }
+    cJSON_AddStringToObject(object, "remedy", remedy ? remedy : "");
+    cJSON_AddBoolToObject(object, "fixed", *text == 'X');
+    cJSON_AddItemToArray(result->findings, object);
+    result->wrong += *text != 'X';
+}
+
+/* Take what the child reports until it ends; false when it did not within its bound. */
+static bool collect(struct result *result, const struct check *check, int fd)
+{
+    int64_t until = clock_monotonic_ms() + check->bound_ms;
+    char text[FINDING_MOST + 1];
+    for (;;) {
+        int64_t left = until - clock_monotonic_ms();
+        struct pollfd item = {.fd = fd, .events = POLLIN};
+        int n = poll(&item, 1, (int)(left > 0 ? left : 0));
+        if (n == 0) {
+            return false;
+        }
+        ssize_t got = n > 0 ? recv(fd, text, sizeof text - 1, 0) : -1;
+        if (got == 0 || (got < 0 && errno != EINTR)) {
+            return true;
+        }
+        if (got > 0) {
+            text[got] = 0;
+            take_report(result, check->name, text);
+        }
+    }
+}
+
+static void run_check(
+    struct doctor *doctor, const struct check *check, struct result *result, bool *home_hangs)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) {
+        return;
+    }
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        doctor->check = check->name;
+        doctor->out = ends[1];
+        check->run(doctor);
+        _exit(0);
+    }
+    close(ends[1]);
+    bool ended = pid < 0 || collect(result, check, ends[0]);
+    close(ends[0]);
+    if (pid > 0 && !ended) {
+        char text[PATH_MAX + 300];
+        snprintf(text, sizeof text,
+            "F\n%s did not answer within %d s; its file system hangs\n"
+            "ask those who run the file server, or wait until \"ls %s\" answers",
+            doctor->cli->home.root, check->bound_ms / 1000, doctor->cli->home.root);
+        take_report(result, check->name, text);
+        *home_hangs = check->home;
+        kill(pid, SIGKILL);
+    }
+    if (pid > 0) {
+        waitpid(pid, NULL, ended ? 0 : WNOHANG); /* the kernel may hold it: do not wait */
+    }
+}
+
+static void print_findings(struct cli *cli, const struct result *result)
+{
+    const cJSON *item;
+    const char *red = cli->colour ? "\033[31m" : "", *green = cli->colour ? "\033[32m" : "";
+    const char *plain = cli->colour ? "\033[0m" : "";
+    cJSON_ArrayForEach(item, result->findings)
+    {
+        bool fixed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "fixed"));
+        printf("%s%s%s %s: %s\n    %s: %s\n", fixed ? green : red, fixed ? "fixed" : "wrong",
+            plain, json_text(item, "check"), json_text(item, "message"),
+            fixed ? "done" : "remedy", json_text(item, "remedy"));
+    }
+    cJSON_ArrayForEach(item, result->notes)
+    {
+        printf("note  %s: %s\n", json_text(item, "check"), json_text(item, "message"));
+    }
+    if (!cJSON_GetArraySize(result->findings)) {
+        printf("nothing wrong (%zu checks)\n", sizeof checks / sizeof *checks);
+    }
+}
+
+static int print_result(struct cli *cli, struct result *result)
+{
+    if (!cli->json) {
+        print_findings(cli, result);
+        return cli_flush();
+    }
+    cJSON *out = cJSON_CreateObject();
+    cJSON_AddNumberToObject(out, "schema", 1);
+    cJSON_AddStringToObject(out, "host", cli->home.host);
+    cJSON_AddItemReferenceToObject(out, "findings", result->findings);
+    cJSON_AddItemReferenceToObject(out, "notes", result->notes);
+    cJSON *names = cJSON_AddArrayToObject(out, "checks");
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        cJSON_AddItemToArray(names, cJSON_CreateString(checks[i].name));
+    }
+    int code = cli_print_json(out, false);
+    cJSON_Delete(out);
+    return code;
+}
+
+int cmd_doctor(struct cli *cli, int argc, char **argv)
+{
+    struct doctor doctor = {.cli = cli};
+    struct result result = {cJSON_CreateArray(), cJSON_CreateArray(), 0};
+    const char *bundle = NULL;
+    bool home_hangs = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--fix")) {
+            doctor.fix = true;
+        } else if (!strcmp(argv[i], "--bundle") && i + 1 < argc) {
+            bundle = argv[++i];
+        } else if (!strcmp(argv[i], "--bundle")) {
+            return command_misuse(argv[0], "--bundle needs a FILE");
+        } else if (argv[i][0] == '-') {
+            return command_unknown_option(argv[0], argv[i]);
+        } else {
+            return command_misuse(argv[0], "it takes no arguments");
+        }
+    }
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        if (!checks[i].home || !home_hangs) {
+            run_check(&doctor, &checks[i], &result, &home_hangs);
+        }
+    }
+    int code = print_result(cli, &result);
+    if (!code && bundle && home_hangs) {
+        cli_say("no bundle was made: %s does not answer", cli->home.root);
+        code = EXIT_FAILED;
+    } else if (!code && bundle) {
+        code = bundle_make(cli, bundle);
+    }
+    cJSON_Delete(result.findings);
+    cJSON_Delete(result.notes);
+    return code ? code : result.wrong ? EXIT_FAILED : EXIT_DONE;
+}

@@ -1,0 +1,312 @@
+/* doctor's checks of what runs: gearsd, its lease, the relay, keepers, services. */
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "build_id.h"
+#include "client/doctor.h"
+#include "client/program.h"
+#include "common/clock.h"
+#include "common/proc.h"
+#include "common/record.h"
+#include "common/unixsock.h"
+
+enum { ANSWER_MS = 1500, RELAY_TRIES = 20, RELAY_PAUSE_MS = 100 };
+
+/* Connect and look at who listens. The peer's pid, −errno when nobody does. */
+static pid_t find_listener(const char *path, int type)
+{
+    struct ucred peer = {0};
+    int fd = unix_connect(path, type, true, NULL);
+    if (fd < 0) {
+        return fd == -EAGAIN ? -EAGAIN : fd;
+    }
+    int code = unix_peer(fd, &peer);
+    close(fd);
+    return code ? code : peer.pid;
+}
+
+static bool is_stopped(pid_t pid)
+{
+    struct proc_stat stat;
+    return !proc_stat_read(pid, &stat) && (stat.state == 'T' || stat.state == 't');
+}
+
+/* One reply of gearsd's without starting it; NULL when there is none. */
+static cJSON *ask(struct doctor *doctor, const char *method, cJSON *parameters)
+{
+    char path[PATH_MAX], full[80], *error = NULL;
+    bool continues;
+    cJSON *reply = NULL;
+    struct varlink_client *client = home_path(&doctor->cli->home, path, "run", "gearsd.sck")
+                                        ? NULL
+                                        : varlink_client_open(path, ANSWER_MS, NULL, NULL);
+    snprintf(full, sizeof full, "org.gears.Manager.%s", method);
+    if (!client) {
+        cJSON_Delete(parameters);
+        return NULL;
+    }
+    if (!varlink_client_send(client, full, parameters, false, NULL) &&
+        !varlink_client_receive(client, ANSWER_MS, &reply, &error, &continues, NULL) && error) {
+        cJSON_Delete(reply);
+        reply = NULL;
+    }
+    free(error);
+    varlink_client_close(client);
+    return reply;
+}
+
+static bool daemon_runs(struct doctor *doctor)
+{
+    char path[PATH_MAX];
+    return !home_path(&doctor->cli->home, path, "run", "gearsd.sck") &&
+           find_listener(path, SOCK_STREAM) > 0;
+}
+
+/* 1 its holder lives, 0 it is dead, −ENOENT there is none; where = "HOST, pid N". */
+static int judge_lease(struct doctor *doctor, const char *path, char *where, size_t size)
+{
+    struct record *record = NULL;
+    int code = record_load(path, &record, NULL);
+    if (code) {
+        snprintf(where, size, "damaged");
+        return code == -ENOENT ? -ENOENT : 0;
+    }
+    const struct home *home = &doctor->cli->home;
+    const char *host = record_find(record, "host", 0),
+               *boot = record_find(record, "boot_id", 0);
+    pid_t pid = (pid_t)record_integer(record, "pid", 0);
+    bool here = string_equal(host, home->host);
+    int alive =
+        !here || (string_equal(boot, home->boot_id) &&
+                     proc_is_alive(pid, (uint64_t)record_integer(record, "start_time", 0)));
+    snprintf(where, size, "%s, pid %d%s", host ? host : "?", (int)pid,
+        here && !string_equal(boot, home->boot_id) ? ", before the last reboot" : "");
+    record_destroy(record);
+    return alive;
+}
+
+void check_lease(struct doctor *doctor)
+{
+    char path[PATH_MAX], where[200];
+    if (home_path(&doctor->cli->home, path, "run", "gearsd.lease")) {
+        return;
+    }
+    int alive = judge_lease(doctor, path, where, sizeof where);
+    bool runs = daemon_runs(doctor);
+    if (alive == -ENOENT && runs) {
+        doctor_find(
+            doctor, "gearsctl daemon restart", "gearsd runs without its lease %s", path);
+    } else if (alive == 1 && !runs) {
+        doctor_find(doctor, "gearsctl daemon start, after a look at the process",
+            "the lease is held (%s) but its gearsd does not listen", where);
+    } else if (alive == 0 && !runs) {
+        doctor_note(
+            doctor, "the last gearsd ended without a word (%s); the next takes over", where);
+    }
+}
+
+static void check_stale(struct doctor *doctor, const char *part)
+{
+    char folder[PATH_MAX], path[PATH_MAX + 256], remedy[PATH_MAX + 264];
+    DIR *dir =
+        home_path(&doctor->cli->home, folder, "run", "%s", part) ? NULL : opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        size_t n = strlen(entry->d_name);
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (n < 5 || strcmp(entry->d_name + n - 4, ".sck") != 0 ||
+            find_listener(path, SOCK_STREAM) != -ECONNREFUSED) {
+            continue; /* a datagram or seqpacket one gives EPROTOTYPE while somebody has it */
+        }
+        snprintf(remedy, sizeof remedy, "rm %s", path);
+        bool fixed = doctor->fix && !unlink(path);
+        (fixed ? doctor_fixed : doctor_find)(
+            doctor, remedy, "nobody listens on %s; its process is dead", path);
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+/* How many keepers answer: services that run with or without gearsd. */
+static int count_keepers(struct doctor *doctor)
+{
+    char folder[PATH_MAX], path[PATH_MAX + 256];
+    int count = 0;
+    DIR *dir = home_path(&doctor->cli->home, folder, "run", "link") ? NULL : opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        count += !strncmp(entry->d_name, "k-", 2) && find_listener(path, SOCK_SEQPACKET) > 0;
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return count;
+}
+
+/* Only after a gearsd that did not end by itself (what a clean end leaves is no fault), and not
+ * while keepers wait for its successor, which takes over every name. */
+void check_stale_sockets(struct doctor *doctor)
+{
+    static const char *const parts[] = {"", "own", "link"};
+    char path[PATH_MAX], where[200];
+    bool dead = !home_path(&doctor->cli->home, path, "run", "gearsd.lease") &&
+                judge_lease(doctor, path, where, sizeof where) == 0 && !daemon_runs(doctor) &&
+                !count_keepers(doctor);
+    for (size_t i = 0; dead && i < sizeof parts / sizeof *parts; i++) {
+        check_stale(doctor, parts[i]);
+    }
+}
+
+void check_other_hosts(struct doctor *doctor)
+{
+    char folder[PATH_MAX], path[PATH_MAX + 300], where[200];
+    snprintf(folder, sizeof folder, "%s/run", doctor->cli->home.root);
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        snprintf(path, sizeof path, "%s/%s/gearsd.lease", folder, entry->d_name);
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, doctor->cli->home.host) != 0 &&
+            judge_lease(doctor, path, where, sizeof where) == 1) {
+            doctor_note(doctor,
+                "another host has a gearsd, as far as can be told from here: %s", where);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+static bool start_daemon(void)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    return !program_run_quiet((const char *[]){self, "daemon", "start", NULL});
+}
+
+void check_daemon(struct doctor *doctor)
+{
+    char path[PATH_MAX], remedy[80];
+    if (home_path(&doctor->cli->home, path, "run", "gearsd.sck")) {
+        return;
+    }
+    pid_t pid = find_listener(path, SOCK_STREAM);
+    if (pid <= 0) {
+        int keepers = count_keepers(doctor);
+        if (keepers && !(doctor->fix && start_daemon())) {
+            doctor_find(doctor, "gearsctl daemon start",
+                "%d services run without a gearsd to look after them", keepers);
+        } else if (keepers) {
+            doctor_fixed(doctor, "gearsctl daemon start",
+                "%d services ran without a gearsd to look after them", keepers);
+        } else {
+            doctor_note(
+                doctor, "gearsd does not run on %s, nor any service", doctor->cli->home.host);
+        }
+        return;
+    }
+    cJSON *hello = ask(doctor, "Hello", NULL);
+    if (!hello && is_stopped(pid)) {
+        snprintf(remedy, sizeof remedy, "kill -CONT %d", (int)pid);
+        doctor_find(doctor, remedy, "gearsd is stopped (pid %d)", (int)pid);
+    } else if (!hello) {
+        snprintf(remedy, sizeof remedy, "kill %d; gearsctl daemon start", (int)pid);
+        doctor_find(
+            doctor, remedy, "gearsd does not answer (pid %d); services go on", (int)pid);
+    }
+    cJSON_Delete(hello);
+}
+
+void check_relay(struct doctor *doctor)
+{
+    char path[PATH_MAX], remedy[80];
+    if (!daemon_runs(doctor) || home_path(&doctor->cli->home, path, "run", "link/relay.sck")) {
+        return;
+    }
+    pid_t pid = find_listener(path, SOCK_SEQPACKET);
+    for (int i = 0; i < RELAY_TRIES && pid <= 0 && pid != -EAGAIN; i++) {
+        poll(NULL, 0, RELAY_PAUSE_MS); /* gearsd may be starting another just now */
+        pid = find_listener(path, SOCK_SEQPACKET);
+    }
+    if (pid > 0 && is_stopped(pid)) {
+        snprintf(remedy, sizeof remedy, "kill -CONT %d", (int)pid);
+        doctor_find(doctor, remedy, "the relay is stopped (pid %d): no page loads", (int)pid);
+    } else if (pid <= 0 && pid != -EAGAIN) {
+        char self[PATH_MAX];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+        self[n > 0 ? n : 0] = 0;
+        bool fixed = doctor->fix &&
+                     !program_run_quiet((const char *[]){self, "daemon", "restart", NULL});
+        (fixed ? doctor_fixed : doctor_find)(doctor, "gearsctl daemon restart",
+            "the relay does not answer on %s: no page loads", path);
+    }
+}
+
+void check_builds(struct doctor *doctor)
+{
+    cJSON *hello = ask(doctor, "Hello", NULL),
+          *status = hello ? ask(doctor, "Status", NULL) : NULL;
+    const char *build = json_text(hello, "build"), *relay = json_text(hello, "relay_build");
+    const cJSON *service;
+    doctor_note(doctor, "gearsctl %s, gearsd %s, relay %s", GEARS_BUILD_ID,
+        *build ? build : "not running", *relay ? relay : "not running");
+    if (hello && strcmp(build, GEARS_BUILD_ID) != 0) {
+        doctor_find(doctor, "gearsctl daemon upgrade", "gearsd is build %s and gearsctl is %s",
+            build, GEARS_BUILD_ID);
+    } else if (hello && *relay && strcmp(relay, build) != 0) {
+        doctor_find(doctor, "gearsctl daemon upgrade", "the relay is build %s and gearsd is %s",
+            relay, build);
+    }
+    cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))
+    {
+        const char *keeper = json_text(service, "build");
+        if (*keeper && strcmp(keeper, build) != 0) {
+            doctor_note(doctor, "the keeper of %s is build %s until the service is restarted",
+                json_text(service, "name"), keeper);
+        }
+    }
+    cJSON_Delete(hello);
+    cJSON_Delete(status);
+}
+
+static void check_service(struct doctor *doctor, const cJSON *service)
+{
+    const cJSON *health = cJSON_GetObjectItemCaseSensitive(service, "health");
+    const char *name = json_text(service, "name"), *state = json_text(service, "state");
+    const char *cause = json_text(service, "cause");
+    char remedy[80], age[32];
+    int64_t since = clock_utc_us() - (int64_t)json_number(health, "since");
+    duration_format(since > 0 ? since / 1000 : 0, age, sizeof age);
+    snprintf(remedy, sizeof remedy, "gearsctl logs %s", name);
+    if (!strcmp(state, "failed") || !strcmp(state, "backoff")) {
+        doctor_find(doctor, remedy, "%s is in state %s: %s", name, state,
+            *cause ? cause : json_text(health, "message"));
+    } else if (!strcmp(state, "ready") &&
+               !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(health, "ok"))) {
+        doctor_find(doctor, remedy, "%s runs but its layer \"%s\" has not been well for %s: %s",
+            name, json_text(health, "layer"), age, json_text(health, "message"));
+    } else if (json_number(service, "log_dropped") > 0) {
+        doctor_note(doctor, "%s: %.0f bytes of output were dropped while the log's disk stood",
+            name, json_number(service, "log_dropped"));
+    }
+    if (!strcmp(state, "stopped") && *cause && !strcmp(json_text(service, "wanted"), "start")) {
+        snprintf(remedy, sizeof remedy, "gearsctl start %s", name);
+        doctor_find(doctor, remedy, "%s is stopped: %s", name, cause);
+    }
+}
+
+void check_services(struct doctor *doctor)
+{
+    cJSON *status = ask(doctor, "Status", NULL);
+    const cJSON *service;
+    cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))
+    {
+        check_service(doctor, service);
+    }
+    cJSON_Delete(status);
+}
