@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { REGEX_COST_MOST = 100000 };
+enum { REGEX_COST_MOST = 5000 };
 
 /* The number of nodes of an extended regular expression, about; more than REGEX_COST_MOST for
  * whatever grows beyond that or nests too deeply. It need not be a correct one. */

@@ -21,8 +21,8 @@ from raw_peer import (
     MANAGER,
     NOBODY,
     Peer,
+    connections,
     cpu_ticks,
-    descriptors,
     knock_as_nobody,
     memory,
     wait_until_idle,
@@ -194,14 +194,14 @@ def test_ten_thousand_idle_connections(victim: Victim) -> None:
             peers.append(stack.enter_context(victim.peer()))
             if i % 500 == 0:
                 victim.serves()
-                assert descriptors(victim.pid) < CLIENTS_MOST + 40
+                assert connections(victim.path) <= CLIENTS_MOST
         assert victim.gears.run("status", "--json").returncode == 0
         wait_until_idle(victim.pid)  # while they are all there
         assert peers[0].hear() is None
         reply = peers[-1].ask(f"{MANAGER}.Hello")
         assert reply and reply["parameters"]["pid"] == victim.pid
         assert memory(victim.pid) - before < GROWTH_MOST
-    wait_until(lambda: descriptors(victim.pid) < 60, "the end of the crowd")
+    wait_until(lambda: not connections(victim.path), "the end of the crowd")
 
 
 def test_a_house_full_of_busy_clients(victim: Victim) -> None:
@@ -216,6 +216,7 @@ def test_a_house_full_of_busy_clients(victim: Victim) -> None:
         for peer in late:
             peer.call(f"{MANAGER}.Hello")
         wait_until_idle(victim.pid)
+        assert connections(victim.path) == CLIENTS_MOST
         assert all(peer.says_nothing() for peer in late)
         for index, peer in enumerate(late):
             streams[index].socket.close()
@@ -247,13 +248,12 @@ def test_half_closed(victim: Victim) -> None:
 
 
 def test_who_left_behind_a_long_queue_is_noticed(victim: Victim) -> None:
-    before = descriptors(victim.pid)
     for _ in range(20):
         with victim.peer() as peer:
             peer.call(f"{MANAGER}.Events", {"follow": True}, more=True)
             peer.hear()
             peer.socket.send(b'{"method":"' + b"x" * 60_000)  # more than is read ahead
-    wait_until(lambda: descriptors(victim.pid) <= before, "the end of who left")
+    wait_until(lambda: not connections(victim.path), "the end of who left")
 
 
 def test_a_slow_reader_is_dropped(victim: Victim) -> None:
