@@ -162,7 +162,7 @@ static bool check_wait(struct stream *stream, struct service *service)
         finish_wait(stream, service);
         return true;
     }
-    if (stream->goal == SERVICE_READY &&
+    if (stream->goal == SERVICE_READY && !service->wish.fresh && /* else it is about to start */
         (state == SERVICE_FAILED || state == SERVICE_STOPPED)) {
         struct varlink_call *call = stream->call;
         char message[400];

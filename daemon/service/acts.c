@@ -47,6 +47,8 @@ static void refuse(struct act *act, struct service *service, int code, const str
     } else if (act->has_event) {
         service->wish.wanted = service->machine.wanted;
         service->wish.fresh = service->wish.again = false;
+        manager_note(
+            service->manager, service, "refused", "not recorded, so not done: %s", err->text);
     }
     answer(act->done, act->context, code, &words);
     if (act->is_run) {
