@@ -164,7 +164,7 @@ for folder in tests/*/; do
         tail -n 1 "$logs/pytest-$name.log"
     fi
 done
-for name in proto hostile; do # what strangers say, heard by sanitized programs
+for name in proto hostile relay; do # what strangers say, heard by sanitized programs
     step "pytest-$name-debug" run_pytest debug "tests/$name"
 done
 printf '%s passed, %s failed\n' "$passed" "$failed"
