@@ -162,6 +162,7 @@ def launch(argv: list[str], private: dict[str, str]) -> Any:
     from jupyter_server.serverapp import ServerApp
     from traitlets.config import Config
 
+    load_beside("lab_replay").install()
     kernels = load_beside("lab_kernels")
     major = int(jupyter_server.__version__.split(".", 1)[0])
     forced = Config(server_settings(major, read_token(private), private))

@@ -1,19 +1,18 @@
 """The lab's kernel and session managers, loaded by lab.py.
 
-They bound what is kept for a browser that went away, give each kernel a short private socket
+They keep what kernels say while no browser listens, give each kernel a short private socket
 path, and keep kernels.txt, from which a keeper learns which kernels died with the server.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _gears_lab_replay import BoundedBuffer, KeptChannels, is_for_anybody
 from jupyter_core.paths import jupyter_runtime_dir
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
@@ -23,67 +22,16 @@ try:
 except ImportError:  # jupyter_server 1.x
     from jupyter_client.ioloop import AsyncIOLoopKernelManager as KernelBase
 
-BUFFER_BYTES = 64 * 1024 * 1024
-BUFFER_MESSAGES = 100_000
+# For one kernel nobody listens to. Their sum is bounded by the number of kernels.
+BUFFER_BYTES = 16 * 1024 * 1024
 KERNELS_TXT_BYTES = 4096
 # sun_path holds 107 bytes and a NUL; "/kernel-<uuid>-ipc-12" follows the folder.
 LONGEST_FOLDER = 107 - len("/kernel-") - 36 - len("-ipc-12")
-DELIMITER = b"<IDS|MSG>"
 
 
 def has_encryption() -> bool:
     """Whether this jupyter_server can encrypt what goes between it and its kernels."""
     return "transport_encryption" in AsyncMappingKernelManager.class_trait_names()
-
-
-def is_stream(channel: str, parts: list[bytes]) -> bool:
-    """Whether a message is printed text, the one thing that may go missing first."""
-    if channel != "iopub" or DELIMITER not in parts:
-        return False
-    try:
-        header = json.loads(parts[parts.index(DELIMITER) + 2])
-        return header["msg_type"] == "stream"
-    except (IndexError, KeyError, TypeError, ValueError):
-        return False
-
-
-class BoundedBuffer:
-    """Messages of one kernel in order, of which the oldest printed text is dropped first."""
-
-    def __init__(self, max_bytes: int, max_messages: int, on_drop: Callable[[], None]) -> None:
-        self.max_bytes = max_bytes
-        self.max_messages = max_messages
-        self.bytes = 0
-        self.dropped = 0
-        self._on_drop = on_drop
-        self._next = 0
-        self._messages: OrderedDict[int, tuple[str, list[bytes]]] = OrderedDict()
-        self._streams: deque[int] = deque()
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    def __iter__(self) -> Iterator[tuple[str, list[bytes]]]:
-        return iter(self._messages.values())
-
-    def append(self, message: tuple[str, list[bytes]]) -> None:
-        number = self._next
-        self._next += 1
-        self._messages[number] = message
-        self.bytes += sum(len(part) for part in message[1])
-        if is_stream(*message):
-            self._streams.append(number)
-        while self.bytes > self.max_bytes or len(self) > self.max_messages:
-            self._drop()
-
-    def _drop(self) -> None:
-        while self._streams and self._streams[0] not in self._messages:
-            self._streams.popleft()
-        number = self._streams.popleft() if self._streams else next(iter(self._messages))
-        self.bytes -= sum(len(part) for part in self._messages.pop(number)[1])
-        self.dropped += 1
-        if self.dropped == 1:
-            self._on_drop()
 
 
 class ShortPathKernelManager(KernelBase):  # type: ignore[misc,valid-type]
@@ -105,11 +53,15 @@ class GearsKernelManager(AsyncMappingKernelManager):
     """All kernels of a lab."""
 
     max_bytes = BUFFER_BYTES
-    max_messages = BUFFER_MESSAGES
     notebook_names: Callable[[], dict[str, str]] | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._late: dict[str, list[Any]] = {}
+
     def start_buffering(self, kernel_id: str, session_key: str, channels: Any) -> None:
-        super().start_buffering(kernel_id, session_key, channels)
+        super().start_buffering(kernel_id, session_key, KeptChannels(channels))
+        late = self._late.pop(kernel_id, [])
         if kernel_id not in self._kernel_buffers:
             return
 
@@ -120,9 +72,25 @@ class GearsKernelManager(AsyncMappingKernelManager):
                 kernel_id,
             )
 
-        self._kernel_buffers[kernel_id]["buffer"] = BoundedBuffer(
-            self.max_bytes, self.max_messages, said
-        )
+        buffer = BoundedBuffer(self.max_bytes, said)
+        for message in late:
+            buffer.append(message)
+        self._kernel_buffers[kernel_id]["buffer"] = buffer
+
+    def keep_late(self, kernel_id: str, message: Any) -> None:
+        """Take a message whose page is closing (buffering begins at once) or has closed."""
+        if kernel_id in self._kernel_buffers:
+            self._kernel_buffers[kernel_id]["buffer"].append(message)
+        else:
+            self._late.setdefault(kernel_id, []).append(message)
+
+    def get_buffer(self, kernel_id: str, session_key: str) -> Any:
+        """What was kept, for whoever comes first: a page that was closed does not come back."""
+        kept = self._kernel_buffers.get(kernel_id)
+        if kept and kept["channels"] and kept["session_key"] != session_key:
+            kept["session_key"] = session_key
+            kept["buffer"].keep(is_for_anybody)
+        return super().get_buffer(kernel_id, session_key)
 
     async def start_kernel(self, **kwargs: Any) -> str:
         kernel_id = await super().start_kernel(**kwargs)
@@ -131,6 +99,7 @@ class GearsKernelManager(AsyncMappingKernelManager):
 
     def remove_kernel(self, kernel_id: str) -> Any:
         removed = super().remove_kernel(kernel_id)
+        self._late.pop(kernel_id, None)
         self.write_kernels_txt()
         return removed
 
