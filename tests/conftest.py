@@ -31,6 +31,7 @@ class Gears:
     def __init__(self, home: Path, venv: str = CURRENT_VENV) -> None:
         self.home = home
         self.prefix: list[str] = []  # what leads onto another host
+        self.venv = venv
         self.bin = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
         self.workspace = home / "work"
         self.environment = {
@@ -46,11 +47,13 @@ class Gears:
             f"[service:lab]\nkind = jupyter\nenv = {venv}\nworkspace = {self.workspace}\n"
         )
 
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, check: bool = True, input: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
             [*self.prefix, str(self.bin / "gearsctl"), *words],
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=input,
             capture_output=True,
             text=True,
             timeout=180,

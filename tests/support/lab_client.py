@@ -32,18 +32,24 @@ class LabClient:
         self.token = token
         self.timeout = timeout
 
-    def raw(
-        self, method: str, url: str, body: Any = None, token: bool = True
+    def request(
+        self, method: str, url: str, headers: dict[str, str], data: bytes | None = None
     ) -> tuple[int, bytes, Any]:
-        headers = {"Authorization": f"token {self.token}"} if token else {}
         connection = UnixHTTPConnection(self.path, self.timeout)
         try:
-            data = None if body is None else json.dumps(body)
             connection.request(method, url, data, headers)
             reply = connection.getresponse()
             return reply.status, reply.read(), reply.headers
         finally:
             connection.close()
+
+    def raw(
+        self, method: str, url: str, body: Any = None, token: bool = True
+    ) -> tuple[int, bytes, Any]:
+        headers = {"Authorization": f"token {self.token}"} if token else {}
+        return self.request(
+            method, url, headers, None if body is None else json.dumps(body).encode()
+        )
 
     def call(self, method: str, url: str, body: Any = None) -> Any:
         status, data, _ = self.raw(method, url, body)
