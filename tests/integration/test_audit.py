@@ -1,0 +1,62 @@
+"""What the system's log is told: starts, stops and the like, and never a secret."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from conftest import Gears
+
+# /dev of its own, in which log is the test's socket.
+PRIVATE_DEV = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs none "$1/dev"
+for name in null zero full random urandom tty; do
+    : >"$1/dev/$name"
+    mount --bind "/dev/$name" "$1/dev/$name"
+done
+: >"$1/dev/log"
+mount --bind "$1/syslog" "$1/dev/log"
+mount --rbind "$1/dev" /dev
+shift
+exec "$@"
+"""
+
+
+def read_all(log: socket.socket) -> list[str]:
+    lines = []
+    log.setblocking(False)
+    while True:
+        try:
+            lines.append(log.recv(4096).decode())
+        except BlockingIOError:
+            return lines
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a /dev of its own needs a mount namespace")
+def test_acts_are_told_and_secrets_are_not(gears: Gears) -> None:
+    (gears.home / "dev").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(gears.home / "syslog"))
+        gears.prefix = ["unshare", "-m", "sh", "-c", PRIVATE_DEV, "sh", str(gears.home)]
+        gears.run("daemon", "start")
+        gears.prefix = []
+        gears.run("run", "nap", "--", "sh", "-c", "exec sleep 1000", "hunter2")
+        gears.run("stop", "nap")
+        gears.run("start", "lab")
+        token = gears.url().split("token=")[1]
+        gears.run("daemon", "stop", "--services", "--yes")
+        lines = read_all(log)
+    texts = [line.split("]: ", 1)[1] for line in lines]
+    assert texts[0].startswith("gearsd started build=")
+    for told in (
+        "start service=nap",
+        "stop service=nap",
+        "start service=lab",
+        "shutdown services=1",
+    ):
+        assert told in texts
+    assert all("gearsd[" in line for line in lines)
+    assert not any(token in line or "hunter2" in line for line in lines)
