@@ -52,7 +52,7 @@ def test_acts_are_told_and_secrets_are_not(gears: Gears) -> None:
     texts = [line.split("]: ", 1)[1] for line in lines]
     assert texts[0].startswith("gearsd started build=")
     for told in (
-        "start service=nap",
+        "run service=nap",
         "stop service=nap",
         "start service=lab",
         "shutdown services=1",
