@@ -81,6 +81,12 @@ const struct command commands[] = {
         "               of logs, without tokens, passwords and cookies\n"
         "Exit status 0: nothing is wrong (any more); 1: there are findings.\n",
         "gearsctl doctor --fix", cmd_doctor},
+    {"uninstall", "uninstall [--yes] [--json]", "stop everything and remove what Gears made",
+        "--yes  do not ask\n"
+        "Lists first. Removes programs, environments made by init, sockets, state, logs, and "
+        "a\n"
+        "gears.conf nobody edited; keeps notebooks, keys, your settings and all other files.\n",
+        "gearsctl uninstall", cmd_uninstall},
     {"daemon", "daemon start|stop|restart|upgrade|status [--services] [--yes] [--json]",
         "gearsd itself",
         "start     unless it runs\n"

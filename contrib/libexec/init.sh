@@ -4,6 +4,7 @@
 set -eu
 umask 077
 
+here=$(cd -- "$(dirname -- "$0")" && pwd)
 home=${GEARS_HOME:-$HOME/gears}
 kernel=$(uname -s | tr '[:upper:]' '[:lower:]')
 system=$kernel-$(uname -m)
@@ -23,24 +24,7 @@ make_folders() {
 make_configuration() {
     [ -e "$home/etc/gears.conf" ] && return
     temporary=$home/etc/.gears.conf.$$
-    cat >"$temporary" <<'CONF'
-; Gears: what runs for you. Check a change with: gearsctl config check
-
-[defaults]
-; the folder notebooks are opened in
-; workspace = ~/notebooks
-; the Python environment: a name below env/<system>/, or a path
-; env = default
-; software modules to load first
-; modules = gcc python
-
-[service:lab]
-kind = jupyter
-; start it whenever gearsd starts: gearsctl enable lab
-; restart = on-failure
-; stop kernels that were idle this long (off by default)
-; idle_cull = 12h
-CONF
+    cp "$here/../templates/gears.conf" "$temporary"
     ln "$temporary" "$home/etc/gears.conf" 2>/dev/null || true
     rm -f "$temporary"
     say "wrote $home/etc/gears.conf"

@@ -39,6 +39,8 @@ PROMISED = [
     "config",
     "call",
     "completion",
+    "doctor",
+    "uninstall",
     "version",
 ]
 LATER = [
