@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +11,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[2]
 MAN = SOURCE / "contrib/man"
+BIN = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
 PAGES = sorted(MAN.glob("man*/*"))
+
+
+def help_of(*words: str) -> str:
+    return subprocess.run(
+        [BIN / "gearsctl", *words, "--help"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def items(page: str) -> list[str]:
@@ -31,6 +39,23 @@ def test_a_page_is_sound(page: Path) -> None:
         ["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True
     )
     assert lint.stdout == "" and lint.returncode == 0
+
+
+def test_gearsctl_has_every_command_and_option() -> None:
+    commands = set(re.findall(r"^  ([a-z][a-z-]*) ", help_of(), re.MULTILINE))
+    heads: dict[str, str] = {}
+    for item in items("man1/gearsctl.1"):
+        match = re.match(r"Cm ([a-z-]+)", item)
+        if match:
+            heads[match[1]] = item
+    assert set(heads) == commands | {"uninstall"}
+    for command in commands:
+        usage = help_of(command).splitlines()[0]
+        told = {"-" + flag.lstrip("-") for flag in re.findall(r"Fl (-?\S+)", heads[command])}
+        meant = {
+            "-" + flag.lstrip("-") for flag in re.findall(r"(?<=[\[ ])-+[a-z-]+|--(?= )", usage)
+        }
+        assert told == meant - {"-json"}, f"{command}: {usage}"
 
 
 def test_gears_conf_has_every_key() -> None:
