@@ -48,7 +48,7 @@ def test_gearsctl_has_every_command_and_option() -> None:
         match = re.match(r"Cm ([a-z-]+)", item)
         if match:
             heads[match[1]] = item
-    assert set(heads) == commands | {"uninstall"}
+    assert set(heads) == commands
     for command in commands:
         usage = help_of(command).splitlines()[0]
         told = {"-" + flag.lstrip("-") for flag in re.findall(r"Fl (-?\S+)", heads[command])}
