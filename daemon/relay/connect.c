@@ -50,6 +50,7 @@ static int open_tcp(uint16_t port, bool *done)
 static void relay_now(struct connection *connection)
 {
     connection->phase = PHASE_RELAYING;
+    connection->service->relay->unsettled--;
     connection->deadline_ms = 0;
     transfer_ready(&connection->client, EPOLLIN); /* it has mostly spoken already */
 }

@@ -52,6 +52,7 @@ void connection_finish(struct connection *connection, bool abort_it)
     unlink_it(connection);
     atomic_fetch_sub(&connection_counters(connection)->connections, 1);
     relay->open_connections--;
+    relay->unsettled -= connection->phase != PHASE_RELAYING;
     connection->next = relay->dead;
     relay->dead = connection;
     listener_resume(relay);
@@ -150,6 +151,7 @@ void connection_start(struct service *service, int fd, bool is_tcp)
         listener_pause(relay);
     }
     connection->phase = PHASE_WAITING;
+    relay->unsettled++;
     connect_try(connection);
 }
 

@@ -147,6 +147,9 @@ static int set_up(struct error *err)
 
 static int timeout_ms(void)
 {
+    if (!relay.unsettled && !relay.paused) {
+        relay.next_timer_ms = 0; /* whom it was for is served: do not wake for nothing */
+    }
     if (!relay.next_timer_ms) {
         return -1;
     }

@@ -27,7 +27,8 @@ def is_quiet(relay: Relay, client: socket.socket) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_idle_connections_never_wake_it(relay: Relay, service: Make, kind: str) -> None:
-    front = service(kind)
+    """Not even when the time is over that they might have waited."""
+    front = service(kind, wait_ms=1000)
     pairs = [front.pair() for _ in range(CONNECTIONS)]
     for i, (client, end) in enumerate(pairs):
         client.sendall(b"%04d" % i)
