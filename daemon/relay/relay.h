@@ -68,7 +68,7 @@ struct relay {
     int counters_fd;
     bool slots[RELAY_SLOTS];
     size_t open_connections, most_connections;
-    size_t unsettled; /* connections that do not relay: only they have deadlines */
+    size_t unsettled;        /* connections that do not relay: only they have deadlines */
     int64_t next_timer_ms;   /* 0: none */
     struct connection *dead; /* freed after the round */
     struct listener *dead_listeners;
