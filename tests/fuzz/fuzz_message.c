@@ -148,6 +148,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         hear(pair[0], &said);
     }
+    if (connection && !ended && data[size - 1] & 1) { /* time passes as well */
+        ended = varlink_connection_expire(connection, INT64_MAX) || pump(connection, pair[1]);
+    }
     if (connection) {
         varlink_connection_destroy(connection);
     }
