@@ -80,18 +80,12 @@ def switches(pid: int, *, descend: bool = True) -> int:
 
 
 def favour(core: int, pid: int = 0) -> None:
-    """Pin a process (0: this one, in a session of its own) to the core; when root, put it and
-    its session before everybody else's."""
-    if not pid:
-        os.setsid()
+    """Pin a process (0: this one) to the core; when root, nobody else's work delays it."""
     for each in children(pid or os.getpid()):
         for task in Path(f"/proc/{each}/task").iterdir():
             os.sched_setaffinity(int(task.name), {core})
             if os.geteuid() == 0:
-                os.setpriority(os.PRIO_PROCESS, int(task.name), -20)
-        group = Path(f"/proc/{each}/autogroup")
-        if os.geteuid() == 0 and group.exists():
-            group.write_text("-20")
+                os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(1))
 
 
 def descriptor_pairs() -> int:
