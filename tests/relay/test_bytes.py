@@ -269,18 +269,20 @@ def test_a_stalled_reader_stalls_only_itself(relay: Relay, service: Make, kind: 
     assert total == taken
 
 
-def test_pipes_are_few_and_given_back(relay: Relay, service: Make) -> None:
-    front = service("uu")
+@pytest.mark.parametrize(("kind", "pipes"), [("uu", 8), ("ut", 5)])
+def test_pipes_are_few_and_given_back(relay: Relay, service: Make, kind: str, pipes: int) -> None:
+    """Their pages come from what all the user's programs share."""
+    front = service(kind)
     pairs = [front.pair() for _ in range(12)]
     text = Pattern("text")
-    tasks = [Task(lambda s=s: send_pattern(s, text, 8 * MB)) for _, s in pairs]
+    tasks = [Task(lambda s=s: send_pattern(s, text, 16 * MB)) for _, s in pairs]
     got = [read_pattern(client, text, 4 * MB) for client, _ in pairs]
-    wait_until(lambda: len(relay.held_bytes()) == 8, "eight pipes that hold bytes")
-    assert len(relay.pipes()) == 8
+    wait_until(lambda: len(relay.held_bytes()) == pipes, "pipes that hold bytes")
+    assert sum(relay.pipe_sizes()) == 2 * MB
     for (client, _), at in zip(pairs, got):
-        assert read_pattern(client, text, 4 * MB, at=at) == 4 * MB
-    assert [task.result() for task in tasks] == [8 * MB] * 12
-    assert len(relay.pipes()) <= 8
+        assert read_pattern(client, text, 12 * MB, at=at) == 12 * MB
+    assert [task.result() for task in tasks] == [16 * MB] * 12
+    assert sum(relay.pipe_sizes()) <= 2 * MB
     for client, server in pairs:  # no bulk any more
         for _ in range(5):
             server.sendall(b"small")

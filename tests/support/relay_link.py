@@ -13,6 +13,7 @@ import socket
 import struct
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -188,18 +189,25 @@ class Relay:
         assert flags
         return int(flags[1], 8)
 
+    def _ask_pipes(self, ask: Callable[[int], int]) -> list[int]:
+        answers = []
+        for fd in self.pipes():
+            with contextlib.suppress(FileNotFoundError):
+                pipe = os.open(f"/proc/{self.pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+                answers.append(ask(pipe))
+                os.close(pipe)
+        return answers
+
     def held_bytes(self) -> list[int]:
         """How much each pipe holds, of those that hold something."""
-        held = []
-        for fd in self.pipes():
-            try:
-                pipe = os.open(f"/proc/{self.pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
-            except OSError:
-                continue
-            count = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"0000"))[0]
-            os.close(pipe)
-            held += [count] if count else []
-        return held
+        answers = self._ask_pipes(
+            lambda fd: struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"0000"))[0]
+        )
+        return [held for held in answers if held]
+
+    def pipe_sizes(self) -> list[int]:
+        get_pipe_size = 1032  # F_GETPIPE_SZ; Python 3.10 has the name
+        return self._ask_pipes(lambda fd: fcntl.fcntl(fd, get_pipe_size))
 
     def memory_kb(self, what: str) -> int:
         """A line of /proc/PID/status or smaps_rollup."""
