@@ -1,27 +1,27 @@
-/* Reading other hosts' records on a thread that nobody waits for longer than a moment. */
+/* Reading other hosts' records in a process that nobody waits for longer than a moment. */
 #include "client/elsewhere.h"
 
 #include <dirent.h>
-#include <pthread.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "client/client.h"
+#include "common/clock.h"
 #include "common/record.h"
 
-enum { HELD_LIMIT = 256, WAIT_MS = 300, NAMES_SAID = 5 };
+enum { HELD_LIMIT = 256, WAIT_MS = 300, NAMES_SAID = 5, FDS_MOST = 64 };
 
 struct held {
     char name[33], host[HOST_NAME_SIZE];
 };
 
 struct elsewhere {
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool done, abandoned; /* abandoned: the thread frees it */
+    int fd; /* from the process that looks */
     struct home home;
     char name[33]; /* "" for all */
     struct held held[HELD_LIMIT];
@@ -74,9 +74,8 @@ static void look_at_host(struct elsewhere *all, const char *host)
     }
 }
 
-static void *look(void *argument)
+static void look(struct elsewhere *all)
 {
-    struct elsewhere *all = argument;
     char folder[PATH_MAX];
     snprintf(folder, sizeof folder, "%s/state", all->home.root);
     DIR *dir = opendir(folder);
@@ -89,55 +88,69 @@ static void *look(void *argument)
     if (dir) {
         closedir(dir);
     }
-    pthread_mutex_lock(&all->lock);
-    all->done = true;
-    bool alone = all->abandoned;
-    pthread_cond_signal(&all->wake);
-    pthread_mutex_unlock(&all->lock);
-    if (alone) {
-        free(all);
+}
+
+/* In a process of its own: not even a signal ends a call to some hung filesystems, and nobody
+ * may have to wait for the end of who makes it. */
+static void look_apart(struct elsewhere *all, int out)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3; fd++) {
+        dup2(null, fd);
     }
-    return NULL;
+    for (int fd = 3; fd < FDS_MOST; fd++) {
+        if (fd != out) {
+            close(fd);
+        }
+    }
+    look(all);
+    (void)!write(out, all->held, all->count * sizeof *all->held);
+    _exit(0);
 }
 
 struct elsewhere *elsewhere_begin(const struct home *home, const char *name)
 {
-    pthread_t thread;
-    pthread_condattr_t steady;
+    int ends[2];
     struct elsewhere *all = calloc(1, sizeof *all);
-    if (!all) {
-        return NULL;
-    }
-    pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_init(&steady);
-    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->wake, &steady);
-    pthread_condattr_destroy(&steady);
-    all->home = *home;
-    snprintf(all->name, sizeof all->name, "%s", name ? name : "");
-    if (pthread_create(&thread, NULL, look, all)) {
+    if (!all || pipe2(ends, O_CLOEXEC)) {
         free(all);
         return NULL;
     }
-    pthread_detach(thread);
+    all->home = *home;
+    all->fd = ends[0];
+    snprintf(all->name, sizeof all->name, "%s", name ? name : "");
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        look_apart(all, ends[1]);
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        free(all);
+        return NULL;
+    }
     return all;
 }
 
-/* Whether the thread has finished; if not, what it holds is its own from now on. */
-static bool await(struct elsewhere *all)
+/* Take what was found; nothing when it takes too long. */
+static void await(struct elsewhere *all)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += WAIT_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&all->lock);
-    while (!all->done && !pthread_cond_timedwait(&all->wake, &all->lock, &until)) {
+    size_t used = 0;
+    int64_t until = clock_monotonic_ms() + WAIT_MS;
+    for (;;) {
+        int64_t left = until - clock_monotonic_ms();
+        struct pollfd item = {.fd = all->fd, .events = POLLIN};
+        ssize_t n = left > 0 && poll(&item, 1, (int)left) > 0
+                        ? read(all->fd, (char *)all->held + used, sizeof all->held - used)
+                        : -1;
+        if (n <= 0) {
+            break;
+        }
+        used += (size_t)n;
     }
-    bool done = all->done;
-    all->abandoned = !done;
-    pthread_mutex_unlock(&all->lock);
-    return done;
+    close(all->fd);
+    all->count = used / sizeof *all->held;
 }
 
 /* The services of the host of held[first], which come in a row. */
@@ -161,9 +174,10 @@ static size_t say_host(const struct elsewhere *all, size_t first)
 
 int elsewhere_finish(struct elsewhere *all, cJSON *list)
 {
-    if (!all || !await(all)) {
+    if (!all) {
         return 0;
     }
+    await(all);
     for (size_t i = 0; list && i < all->count; i++) {
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", all->held[i].name);
@@ -180,7 +194,8 @@ int elsewhere_finish(struct elsewhere *all, cJSON *list)
 
 void elsewhere_drop(struct elsewhere *all)
 {
-    if (all && await(all)) {
+    if (all) {
+        close(all->fd);
         free(all);
     }
 }

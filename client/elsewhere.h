@@ -10,7 +10,7 @@
 struct elsewhere; /* heap */
 
 /* Begin to look for service `name` (NULL: for all), beside whatever else the caller does: the
- * records lie on a shared home that may hang. NULL when there is no thread to do it. */
+ * records lie on a shared home that may hang. NULL when there is no process to do it. */
 struct elsewhere *elsewhere_begin(const struct home *home, const char *name);
 /* End it: waits a little for what is not known yet, then says one line for each host that holds
  * something, or fills `list` with {name, host} when it is not NULL. Takes `elsewhere`. How many
