@@ -28,6 +28,9 @@ static void add_exit(struct keeper *keeper, struct link_frame *frame)
     }
     if (keeper->record_trouble[0] && !keeper->record_running) {
         link_frame_string(frame, LINK_TAG_TEXT, keeper->record_trouble);
+    } else if (keeper->record_waits) {
+        link_frame_string(frame, LINK_TAG_TEXT,
+            "ended; how cannot be recorded while the state's filesystem does not answer");
     }
 }
 

@@ -73,8 +73,9 @@ struct keeper {
     uint64_t dropped, dropped_told;
     bool stalled;
     uint64_t progress_seen;
-    int64_t progress_ms;
+    int64_t progress_ms, stall_told_ms;
 
+    bool record_waits; /* the tree is gone for STALL_MS, the record is not written yet */
     bool record_running, record_durable, gone_told, released;
     int record_event_fd;
 

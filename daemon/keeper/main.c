@@ -157,7 +157,7 @@ static int next_timeout(struct keeper *keeper)
     bool data = keeper->ring.used > 0;
     pthread_mutex_unlock(&keeper->ring.lock);
     if ((data && keeper->ring.want_room) || keeper->stalled) {
-        int64_t check = now + STALL_MS / 4;
+        int64_t check = keeper->stalled ? now + STALL_MS / 4 : keeper->progress_ms + STALL_MS;
         until = until && until < check ? until : check;
     }
     return until ? (int)(until > now ? until - now : 0) : -1;

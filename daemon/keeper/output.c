@@ -150,6 +150,10 @@ void output_check_stall(struct keeper *keeper)
     } else if (!keeper->stalled && now - keeper->progress_ms >= STALL_MS &&
                RING_SIZE - used < 2 * READ_SIZE) {
         keeper->stalled = true;
+        keeper->stall_told_ms = now;
+        control_tell(keeper, LINK_KEEPER_LOG_STALL);
+    } else if (keeper->stalled && now - keeper->stall_told_ms >= STALL_MS) {
+        keeper->stall_told_ms = now; /* how much it is by now */
         control_tell(keeper, LINK_KEEPER_LOG_STALL);
     }
 }

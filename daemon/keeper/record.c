@@ -35,7 +35,9 @@ static int store(struct keeper *keeper, struct error *err)
     }
     record_add(record, "service", keeper->orders.service);
     record_add(record, "nonce", keeper->orders.nonce);
-    if (WIFEXITED(keeper->status)) {
+    if (!keeper->exited) {
+        record_add(record, "exit.unknown", "even KILL did not end it");
+    } else if (WIFEXITED(keeper->status)) {
         record_add_integer(record, "exit.code", WEXITSTATUS(keeper->status));
     } else {
         record_add(record, "exit.signal", signal_name(WTERMSIG(keeper->status)));

@@ -50,7 +50,7 @@ static void set_phase(struct keeper *keeper, enum keeper_phase phase, int64_t de
 
 static void finish(struct keeper *keeper)
 {
-    set_phase(keeper, PHASE_EMPTY, 0);
+    set_phase(keeper, PHASE_EMPTY, clock_monotonic_ms() + STALL_MS);
     output_end(keeper);
     record_exit_start(keeper);
 }
@@ -119,6 +119,10 @@ void tree_step(struct keeper *keeper)
         set_phase(keeper, PHASE_KILLING, now + KILL_STEP_MS);
         return;
     }
+    if (keeper->phase == PHASE_EMPTY && !keeper->gone_told) {
+        keeper->record_waits = true; /* said; gearsd waits for the record as we do */
+        control_tell(keeper, LINK_KEEPER_EXITED);
+    }
     if (keeper->phase != PHASE_KILLING) {
         keeper->deadline_ms = 0;
         return;
@@ -136,7 +140,6 @@ void tree_step(struct keeper *keeper)
     free(list.items);
     if (!keeper->exited) { /* unkillable (sleeping in a dead filesystem): how it ends is unknown
                             */
-        keeper->status = SIGKILL;
         keeper->exit_at_us = clock_utc_us();
     }
     finish(keeper);

@@ -120,6 +120,10 @@ static void *writer_main(void *argument)
         size_t before = done;
         code = code ? code : write_piece(segment.fd, chunk, length, &done);
         segment.bytes += done - before;
+        if (code && code != -ENOSPC && code != -EDQUOT && segment.fd >= 0) {
+            close(segment.fd); /* its filesystem may come back as another: begin again there */
+            segment.fd = -1;
+        }
         if (code) {
             nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* full: only while data waits */
             continue;
