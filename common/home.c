@@ -79,24 +79,33 @@ static int check_root(const struct home *home, struct error *err)
     return 0;
 }
 
-int home_prepare(const struct home *home, struct error *err)
+/* <root>/<area>, then <root>/<area>/<host> and the folders `names` in it. */
+static int prepare_area(
+    const struct home *home, const char *area, const char *const *names, struct error *err)
 {
-    static const char *const areas[] = {"run", "state", "log"};
-    static const struct {
-        const char *area, *name;
-    } folders[] = {{"run", ""}, {"run", "own"}, {"run", "link"}, {"state", ""},
-        {"state", "service"}, {"state", "exit"}, {"state", "secret"}, {"log", ""}};
     char path[PATH_MAX];
-    int code = check_root(home, err);
-    for (size_t i = 0; !code && i < sizeof areas / sizeof *areas; i++) {
-        snprintf(path, sizeof path, "%s/%s", home->root, areas[i]);
-        code = dir_ensure_private(path, err);
-    }
-    for (size_t i = 0; !code && i < sizeof folders / sizeof *folders; i++) {
-        code = home_path(home, path, folders[i].area, "%s", folders[i].name);
+    snprintf(path, sizeof path, "%s/%s", home->root, area);
+    int code = dir_ensure_private(path, err);
+    for (; !code && *names; names++) {
+        code = home_path(home, path, area, "%s", *names);
         code = code ? error_errno(err, code, "%s", home->root) : dir_ensure_private(path, err);
     }
     return code;
+}
+
+int home_prepare(const struct home *home, struct error *err)
+{
+    static const char *const run[] = {"", "own", "link", NULL}, *const state[] = {"", "service",
+                                                                    "exit", "secret", NULL};
+    int code = check_root(home, err);
+    code = code ? code : prepare_area(home, "run", run, err);
+    return code ? code : prepare_area(home, "state", state, err);
+}
+
+int home_prepare_log(const struct home *home, struct error *err)
+{
+    static const char *const log[] = {"", NULL};
+    return prepare_area(home, "log", log, err);
 }
 
 int home_short_dir(const struct home *home, const char *name, size_t limit, char out[PATH_MAX],

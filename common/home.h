@@ -25,9 +25,11 @@ int home_path(const struct home *home, char out[PATH_MAX], const char *area, con
     ...) __attribute__((format(printf, 4, 5)));
 
 /* Make what this host needs, private: <root> itself may be anybody-readable (it may be a
- * checkout) but must be owned by the caller; run, run/<host>, run/<host>/{own,link},
- * state/<host> with {service,exit,secret}, log/<host> are made 0700 and checked. Blocking. */
+ * checkout) but must be owned by the caller; run, run/<host>, run/<host>/{own,link} and
+ * state/<host> with {service,exit,secret} are made 0700 and checked. Blocking. */
 int home_prepare(const struct home *home, struct error *err);
+/* The same for log/<host>, which may lie on a filesystem of its own. Blocking. */
+int home_prepare_log(const struct home *home, struct error *err);
 
 /* A folder short enough for sockets: run/<host>/<name> when it has at most `limit` bytes; else
  * a randomly named 0700 folder below /tmp, remembered in the pointer file

@@ -246,7 +246,7 @@ static void read_more(struct tail *tail)
     }
     tail->again = false;
     tail->truncated = false;
-    tail->reading = !worker_submit(tail->control->manager->work, run_read, on_read, tail);
+    tail->reading = !worker_submit(tail->control->manager->reader, run_read, on_read, tail);
 }
 
 static void on_inotify(evutil_socket_t fd, short what, void *argument)

@@ -57,7 +57,7 @@ static int write_line(void *context, struct error *err)
 int log_start(const struct home *home, struct event_base *base)
 {
     int code = home_path(home, state.folder, "log", "gearsd");
-    state.worker = code ? NULL : worker_create(base, "log");
+    state.worker = code ? NULL : worker_create(base, "log", true);
     openlog("gearsd", LOG_PID, LOG_AUTHPRIV);
     return state.worker ? 0 : code ? code : -ENOMEM;
 }

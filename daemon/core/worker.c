@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -12,7 +13,7 @@
 
 #include "common/clock.h"
 
-enum { QUEUE_LIMIT = 4096 };
+enum { QUEUE_LIMIT = 4096, INHERITED_MOST = 256 };
 
 struct job {
     struct job *next;
@@ -31,8 +32,22 @@ struct worker {
     size_t waiting;
     int64_t started_ms; /* of the job in hand; 0: none */
     int fd;
+    bool own_files;
     struct event *event;
 };
+
+/* Leave the loop's descriptor table. Standard streams and the way to the loop stay. */
+static void part_files(const struct worker *worker)
+{
+    if (unshare(CLONE_FILES)) {
+        return;
+    }
+    for (int fd = 3; fd < INHERITED_MOST; fd++) {
+        if (fd != worker->fd) {
+            close(fd);
+        }
+    }
+}
 
 static struct job *take(struct worker *worker)
 {
@@ -58,6 +73,9 @@ static struct job *take(struct worker *worker)
 static void *thread_main(void *argument)
 {
     struct worker *worker = argument;
+    if (worker->own_files) {
+        part_files(worker);
+    }
     for (;;) {
         struct job *job = take(worker);
         job->code = job->run(job->context, &job->err);
@@ -93,7 +111,7 @@ static void on_finished(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-struct worker *worker_create(struct event_base *base, const char *name)
+struct worker *worker_create(struct event_base *base, const char *name, bool own_files)
 {
     struct worker *worker = calloc(1, sizeof *worker);
     if (!worker) {
@@ -106,6 +124,7 @@ struct worker *worker_create(struct event_base *base, const char *name)
     pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
     pthread_cond_init(&worker->idle, &steady);
     pthread_condattr_destroy(&steady);
+    worker->own_files = own_files;
     worker->last = &worker->first;
     worker->finished_last = &worker->finished;
     worker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

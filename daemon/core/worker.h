@@ -3,6 +3,7 @@
 #ifndef CORE_WORKER_H
 #define CORE_WORKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <event2/event.h>
@@ -16,9 +17,11 @@ struct worker;
 typedef int worker_run(void *context, struct error *err);
 typedef void worker_done(void *context, int code, const struct error *err);
 
-/* `name` (at most 15 bytes) is the thread's, for ps and debuggers. NULL when out of memory or
- * threads. */
-struct worker *worker_create(struct event_base *base, const char *name);
+/* `name` (at most 15 bytes) is the thread's, for ps and debuggers. With `own_files` its jobs
+ * have a descriptor table of their own: what they open is neither seen by the loop nor
+ * inherited by the loop's children, whose exec would wait for a hung filesystem to close it.
+ * NULL when out of memory or threads. */
+struct worker *worker_create(struct event_base *base, const char *name, bool own_files);
 /* Queue a job. 0; -EAGAIN when 4096 jobs wait already (a hung filesystem): refuse the request.
  */
 int worker_submit(struct worker *worker, worker_run *run, worker_done *done, void *context);

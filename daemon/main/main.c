@@ -17,6 +17,7 @@
 #include "daemon/core/descriptors.h"
 #include "daemon/core/log.h"
 #include "daemon/main/startup.h"
+#include "daemon/service/spawn.h"
 
 struct daemon {
     struct event_base *base;
@@ -222,7 +223,9 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
 {
     (void)what;
     struct daemon *daemon = argument;
-    if (number == SIGHUP) {
+    if (number == SIGCHLD) {
+        spawn_reap();
+    } else if (number == SIGHUP) {
         reload(daemon, NULL, NULL);
     } else {
         log_audit("signal %s: gearsd ends, services go on", signal_name((int)number));
@@ -280,7 +283,7 @@ static void find_programs(struct manager *manager)
 
 static struct event_base *make_loop(struct daemon *daemon)
 {
-    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGCHLD};
     struct event_config *settings = event_config_new();
     event_config_set_flag(settings, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
     event_config_set_flag(settings, EVENT_BASE_FLAG_NOLOCK);
@@ -345,6 +348,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
     descriptors_raise();
     code = code ? code : home_prepare(&home, &err);
+    code = code ? code : startup_prepare_log(&home, &err);
     code = code ? code : startup_claim(&home, &options, &daemon.lease, &daemon.listener, &err);
     if (code == 1) {
         startup_say(&options, "ready\n");

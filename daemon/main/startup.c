@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "build_id.h"
 #include "common/unixsock.h"
 
-enum { OTHER_TRIES = 1000, OTHER_PAUSE_NS = 10000000, BACKLOG = 512 };
+enum { OTHER_TRIES = 1000, OTHER_PAUSE_NS = 10000000, BACKLOG = 512, LOG_WAIT_S = 1 };
 
 static void usage(int status)
 {
@@ -137,6 +138,43 @@ int startup_claim(const struct home *home, struct options *options, struct lease
         return *listener;
     }
     return 0;
+}
+
+struct log_job {
+    struct home home;
+    struct error err;
+    int code;
+};
+
+static void *prepare_log(void *argument)
+{
+    struct log_job *job = argument;
+    job->code = home_prepare_log(&job->home, &job->err);
+    return NULL;
+}
+
+int startup_prepare_log(const struct home *home, struct error *err)
+{
+    pthread_t thread;
+    struct timespec until;
+    struct log_job *job = calloc(1, sizeof *job);
+    if (job) {
+        job->home = *home;
+    }
+    if (!job || pthread_create(&thread, NULL, prepare_log, job)) {
+        free(job);
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += LOG_WAIT_S;
+    if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until)) {
+        pthread_detach(thread); /* it makes the folders when they answer, and keeps the job */
+        return 0;
+    }
+    int code = job->code;
+    *err = code ? job->err : *err;
+    free(job);
+    return code;
 }
 
 void startup_notify(const char *state)

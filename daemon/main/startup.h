@@ -25,4 +25,7 @@ int startup_claim(const struct home *home, struct options *options, struct lease
 /* sd_notify through libsystemd when it is there and asked for. */
 void startup_notify(const char *state);
 
+/* home_prepare_log, waiting a moment only: a log that hangs keeps nobody from serving. */
+int startup_prepare_log(const struct home *home, struct error *err);
+
 #endif

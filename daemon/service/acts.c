@@ -11,11 +11,14 @@
 #include "daemon/core/log.h"
 #include "daemon/service/manager.h"
 
+enum { SLOW_MS = 1000 };
+
 struct act {
     struct manager *manager;
     char name[33];
     enum service_event event;
-    bool has_event, is_run;
+    bool has_event, is_run, applied;
+    struct event *slow; /* fires when the record takes long */
     manager_done *done;
     void *context;
 };
@@ -56,14 +59,36 @@ static void refuse(struct act *act, struct service *service, int code, const str
     }
 }
 
+/* The state's filesystem hangs. Nothing may begin before it is recorded; an end may, and is
+ * only answered when it is. */
+static void on_slow(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct act *act = argument;
+    struct service *service = manager_find(act->manager, act->name);
+    if (service) {
+        manager_note(act->manager, service, "storage",
+            "the filesystem of the state has not answered for %d s; what was asked waits",
+            SLOW_MS / 1000);
+    }
+    if (service && act->has_event && act->event == EVENT_STOP) {
+        act->applied = true;
+        service_apply(service, EVENT_STOP);
+    }
+}
+
 static void on_durable(void *context, int code, const struct error *err)
 {
     struct act *act = context;
     struct service *service = manager_find(act->manager, act->name);
+    if (act->slow) {
+        event_free(act->slow);
+    }
     if (service && code) {
         refuse(act, service, code, err);
     } else {
-        if (service && act->has_event) {
+        if (service && act->has_event && !act->applied) {
             service_apply(service, act->event);
         }
         answer(act->done, act->context, code, err);
@@ -110,6 +135,10 @@ static void submit(struct service *service, bool has_event, enum service_event e
         set_wish(service, event);
     }
     service->recorded = true;
+    act->slow = evtimer_new(service->manager->base, on_slow, act);
+    if (act->slow) {
+        event_add(act->slow, &(struct timeval){.tv_sec = SLOW_MS / 1000});
+    }
     store_submit(service, on_durable, act);
 }
 

@@ -151,7 +151,7 @@ void bury(struct service *service, bool adopting)
     struct manager *manager = service->manager;
     struct service_exit end;
     instance_forget(service);
-    if (exit_load(&manager->home, service->config->name, service->nonce, &end) && adopting) {
+    if (adopting && exit_load(&manager->home, service->config->name, service->nonce, &end)) {
         end_incarnation(service, &end); /* the usual case costs no search */
         return;
     }

@@ -240,6 +240,7 @@ static void read_status(struct service *service, const struct link_message *mess
     service->started_at_us = (int64_t)link_u64(message, LINK_TAG_STARTED_AT, 0);
     service->ready_at_us = (int64_t)link_u64(message, LINK_TAG_READY_AT, 0);
     service->log_dropped = link_u64(message, LINK_TAG_LOG_DROPPED, 0);
+    service->log_stalled = link_u64(message, LINK_TAG_LOG_STALLED, 0) != 0;
     service->program_ready = link_u64(message, LINK_TAG_READY, 0) != 0;
     set_paused(service, link_u64(message, LINK_TAG_PAUSED, 0) != 0);
 }
@@ -317,6 +318,20 @@ static void on_status(struct service *service, const struct link_message *messag
     }
 }
 
+/* Told when the writer stands, when it goes on, and in between how much is lost by then. */
+static void on_log_stall(struct service *service, const struct link_message *message)
+{
+    bool stalled = link_u64(message, LINK_TAG_LOG_STALLED, 0) != 0;
+    service->log_dropped = link_u64(message, LINK_TAG_LOG_DROPPED, service->log_dropped);
+    if (stalled != service->log_stalled) {
+        service->log_stalled = stalled;
+        manager_note(service->manager, service, "log",
+            stalled ? "the log's filesystem does not take writes; output is dropped and counted"
+                    : "the log is written again; %llu bytes were dropped in all",
+            (unsigned long long)service->log_dropped);
+    }
+}
+
 static void on_message(void *context, struct link_message *message)
 {
     struct service *service = context;
@@ -338,7 +353,10 @@ static void on_message(void *context, struct link_message *message)
     case LINK_KEEPER_EXITED:
         read_exit(service, message);
         service->exit_told = true;
-        health_set(service, "process", false, "ended; what it left is being cleared");
+        if (!link_find_string(message, LINK_TAG_TEXT, 0, words, sizeof words)) {
+            snprintf(words, sizeof words, "ended; what it left is being cleared");
+        }
+        health_set(service, "process", false, words);
         break;
     case LINK_KEEPER_GONE:
         on_gone(service, message);
@@ -350,12 +368,7 @@ static void on_message(void *context, struct link_message *message)
         set_paused(service, link_u64(message, LINK_TAG_PAUSED, 0) != 0);
         break;
     case LINK_KEEPER_LOG_STALL:
-        service->log_dropped = link_u64(message, LINK_TAG_LOG_DROPPED, service->log_dropped);
-        manager_note(service->manager, service, "log",
-            link_u64(message, LINK_TAG_LOG_STALLED, 0)
-                ? "the log's filesystem does not take writes; output is dropped and counted"
-                : "the log is written again; %llu bytes were dropped in all",
-            (unsigned long long)service->log_dropped);
+        on_log_stall(service, message);
         break;
     default:
         break; /* a newer keeper may say more */

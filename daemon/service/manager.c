@@ -326,9 +326,10 @@ int manager_init(struct manager *manager, struct event_base *base, const struct 
     manager->config = config;
     manager->started_at_us = clock_utc_us();
     nonce_make(manager->epoch);
-    manager->io = worker_create(base, "io");
-    manager->work = worker_create(base, "work");
-    if (!manager->io || !manager->work) {
+    manager->io = worker_create(base, "io", true);
+    manager->work = worker_create(base, "work", true);
+    manager->reader = worker_create(base, "reader", false);
+    if (!manager->io || !manager->work || !manager->reader) {
         return error_set(err, -ENOMEM, "cannot start the I/O threads");
     }
     for (size_t i = 0; i < config->service_count; i++) {

@@ -38,8 +38,9 @@ struct manager {
     char program_dir[PATH_MAX]; /* of this executable */
     char share_dir[PATH_MAX];
     struct config *config;
-    struct worker *io;   /* records: order matters */
-    struct worker *work; /* prepare, log reading, adoption: may take long */
+    struct worker *io;     /* records: order matters */
+    struct worker *work;   /* prepare, adoption, configuration: may take long */
+    struct worker *reader; /* logs: their filesystem may hang alone */
     struct service *services;
     size_t service_count;
     struct relay_client *relay;

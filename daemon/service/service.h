@@ -72,6 +72,7 @@ struct service {
     bool heard;   /* the keeper has spoken on this connection */
     bool adopted; /* found running: its times are older than this gearsd */
     uint64_t log_dropped;
+    bool log_stalled; /* its filesystem takes no writes */
     struct service_exit exit;
     bool exit_told; /* by the keeper of this incarnation */
 

@@ -12,6 +12,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { STARTING_LIMIT = 64 };
+static pid_t starting[STARTING_LIMIT]; /* 0: free */
+
+void spawn_reap(void)
+{
+    for (size_t i = 0; i < STARTING_LIMIT; i++) {
+        if (starting[i] && waitpid(starting[i], NULL, WNOHANG) != 0) {
+            starting[i] = 0;
+        }
+    }
+}
+
+/* The first process ends as soon as the helper has detached; nobody waits for it, because its
+ * exec closes what we have open, and that may be a file on a filesystem that hangs. */
+static void await_detached(pid_t pid)
+{
+    spawn_reap();
+    for (size_t i = 0; i < STARTING_LIMIT; i++) {
+        if (!starting[i]) {
+            starting[i] = pid;
+            return;
+        }
+    }
+}
+
 int spawn_helper(const char *path, const char *mark, struct error *err)
 {
     int pair[2];
@@ -48,9 +73,7 @@ int spawn_helper(const char *path, const char *mark, struct error *err)
         close(pair[0]);
         return error_errno(err, code, "cannot run %s", path);
     }
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
-        /* the first process ends as soon as the helper has detached */
-    }
+    await_detached(pid);
     fcntl(pair[0], F_SETFL, fcntl(pair[0], F_GETFL) | O_NONBLOCK);
     return pair[0];
 }

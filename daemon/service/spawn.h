@@ -9,5 +9,7 @@
  * finds a helper that has no socket yet. Returns the other end, non-blocking, or a negative
  * errno with words when it cannot be executed. */
 int spawn_helper(const char *path, const char *mark, struct error *err);
+/* Bury the first processes of helpers that have detached: at SIGCHLD. */
+void spawn_reap(void);
 
 #endif
