@@ -151,7 +151,8 @@ def test_a_keeper_that_has_no_socket_yet_is_waited_for(gears: Gears) -> None:
     daemon = gears.daemon_pid()
     with Tracer(daemon, "listen", "delay_enter=600000", follow=True):
         gears.run("start", "once", "--no-wait")
-        keeper = wait_until(lambda: keepers(gears), "the keeper", 20)
+        wait_until(lambda: list(gears.home.glob("run/*/link/k-once.sck.*")), "the keeper", 20)
+        keeper = keepers(gears)
         os.kill(daemon, signal.SIGKILL)
         wait_until(lambda: not alive(daemon), "the end of gearsd")
         assert not list(gears.home.glob("run/*/link/k-once.sck"))

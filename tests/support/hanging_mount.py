@@ -6,10 +6,12 @@ Sockets cannot be bound on it; `door` leads through it to a folder where they ca
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,15 @@ class HangingMount:
 
     def answer(self) -> None:
         self.server.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Hangs within the block; a failure in it does not leave it so for who reports it."""
+        self.hang()
+        try:
+            yield
+        finally:
+            self.answer()
 
     def __exit__(self, *_: object) -> None:
         self.answer()
