@@ -200,17 +200,14 @@ static int print_result(struct cli *cli, struct result *result)
     return code;
 }
 
-int cmd_doctor(struct cli *cli, int argc, char **argv)
+/* The options; 0 or EXIT_USAGE. */
+static int take_options(int argc, char **argv, struct doctor *doctor, const char **bundle)
 {
-    struct doctor doctor = {.cli = cli};
-    struct result result = {cJSON_CreateArray(), cJSON_CreateArray(), 0};
-    const char *bundle = NULL;
-    bool home_hangs = false;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--fix")) {
-            doctor.fix = true;
+            doctor->fix = true;
         } else if (!strcmp(argv[i], "--bundle") && i + 1 < argc) {
-            bundle = argv[++i];
+            *bundle = argv[++i];
         } else if (!strcmp(argv[i], "--bundle")) {
             return command_misuse(argv[0], "--bundle needs a FILE");
         } else if (argv[i][0] == '-') {
@@ -219,12 +216,25 @@ int cmd_doctor(struct cli *cli, int argc, char **argv)
             return command_misuse(argv[0], "it takes no arguments");
         }
     }
+    return 0;
+}
+
+int cmd_doctor(struct cli *cli, int argc, char **argv)
+{
+    struct doctor doctor = {.cli = cli};
+    const char *bundle = NULL;
+    bool home_hangs = false;
+    int code = take_options(argc, argv, &doctor, &bundle);
+    if (code) {
+        return code;
+    }
+    struct result result = {cJSON_CreateArray(), cJSON_CreateArray(), 0};
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         if (!checks[i].home || !home_hangs) {
             run_check(&doctor, &checks[i], &result, &home_hangs);
         }
     }
-    int code = print_result(cli, &result);
+    code = print_result(cli, &result);
     if (!code && bundle && home_hangs) {
         cli_say("no bundle was made: %s does not answer", cli->home.root);
         code = EXIT_FAILED;

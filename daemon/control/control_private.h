@@ -43,7 +43,7 @@ struct pending {
     bool gone;                 /* the service is no more when the act is done */
     enum service_state goal;
     int64_t timeout_ms; /* −1: the service's start_timeout */
-    int port;           /* reply with it; 0: none */
+    int port;           /* reply with it; −1: with 0, it was closed; 0: no such reply */
 };
 struct pending *pending_create(struct control *control, struct varlink_call *call,
     const char *name, const cJSON *parameters);

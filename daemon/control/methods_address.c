@@ -86,8 +86,7 @@ void method_forward(struct varlink_call *call, const cJSON *parameters, void *co
     }
     struct pending *pending = pending_create(control, call, service->config->name, parameters);
     if (pending) {
-        pending->port = port;
-        pending->plain = remove;
+        pending->port = remove ? -1 : port;
         manager_forward(manager, service, port, pending_done, pending);
     }
 }

@@ -44,7 +44,7 @@ void pending_done(void *context, int code, const struct error *err)
             code ? err->text : "it was removed meanwhile");
     } else if (copy.port) {
         cJSON *object = cJSON_CreateObject();
-        varlink_add_integer(object, "port", copy.port);
+        varlink_add_integer(object, "port", copy.port > 0 ? copy.port : 0);
         varlink_call_reply(call, object);
     } else if (copy.plain || copy.gone) {
         varlink_call_reply(call, NULL);

@@ -367,10 +367,10 @@ def test_an_old_client_is_told_what_is_unknown(gears: Gears) -> None:
 
 
 def test_a_site_may_switch_gears_off(gears: Gears) -> None:
-    Path(gears.environment["GEARS_SITE_CONFIG"]).write_text(
-        "[defaults]\ndisabled = not on these nodes; write to help@example.org\n"
-    )
+    site = Path(gears.environment["GEARS_SITE_CONFIG"])
+    site.write_text("[defaults]\ndisabled = not on these nodes; write to help@example.org\n")
     result = gears.run("status", check=False)
+    site.unlink()
     assert result.returncode == 5
     assert "Gears is disabled on this site: not on these nodes" in result.stderr
     assert result.stderr.count("\n") == 1

@@ -32,6 +32,8 @@ def examine(gears: Gears, *words: str) -> dict[str, Any]:
         assert finding["check"] in report["checks"]
         assert finding["message"] and finding["remedy"]
         assert "\n" not in finding["message"] + finding["remedy"]
+    # /tmp is everybody's: what a run beside this one leaves there is not this test's matter.
+    report["findings"] = [f for f in report["findings"] if f["check"] != "short-folders"]
     return report
 
 
@@ -189,26 +191,43 @@ def test_a_path_that_sockets_do_not_fit(gears: Gears) -> None:
     assert "the kernel allows 107" in paths[0]["message"]
 
 
+# The program may itself be below /tmp: it is kept by its descriptor.
+LEFTOVERS = """
+exec 3<"$0"
+mount -t tmpfs none /tmp
+mkdir -m 700 /tmp/gears-old /tmp/gears-fresh /tmp/gears-used
+touch -d '2 days ago' /tmp/gears-old /tmp/gears-used
+/proc/$$/fd/3 doctor --json >$GEARS_HOME/first || true
+/proc/$$/fd/3 doctor --fix --json >$GEARS_HOME/second || true
+ls /tmp >$GEARS_HOME/left
+"""
+
+
 def test_leftovers_below_tmp(gears: Gears) -> None:
-    old, fresh = (Path(tempfile.mkdtemp(prefix="gears-", dir="/tmp")) for _ in range(2))
-    used = Path(tempfile.mkdtemp(prefix="gears-", dir="/tmp"))
-    (old / ".hidden").touch()
-    day = time.time() - 48 * 3600
-    for folder in (old, used):
-        os.utime(folder, (day, day))
-    gears.run("daemon", "start")
-    (next(gears.home.glob("state/*")) / "short-jr-lab").write_text(str(used))
-    try:
-        found = [f for f in examine(gears)["findings"] if f["check"] == "short-folders"]
-        named = [f["message"] for f in found]
-        assert any(str(old) in message for message in named)
-        assert not any(f"{fresh} is left" in message for message in named)
-        assert not any(f"{used} is left" in message for message in named)
-        examine(gears, "--fix")
-        assert (old.exists(), fresh.exists(), used.exists()) == (False, True, True)
-    finally:
-        for folder in (old, fresh, used):
-            shutil.rmtree(folder, ignore_errors=True)
+    """In a /tmp of its own."""
+    host = json.loads(gears.run("doctor", "--json").stdout)["host"]
+    with tempfile.TemporaryDirectory(prefix="g", dir="/var/tmp") as folder:
+        home = Path(folder)
+        (home / "state" / host).mkdir(parents=True)
+        for path in (home / "state", home / "state" / host):
+            path.chmod(0o700)
+        (home / "state" / host / "short-jr-lab").write_text("/tmp/gears-used")
+        unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        result = subprocess.run(
+            [*unshare, "sh", "-ec", LEFTOVERS, str(gears.bin / "gearsctl")],
+            env={**gears.environment, "GEARS_HOME": folder},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if not (home / "left").exists():
+            pytest.skip(f"no namespace with another /tmp: {result.stderr}")
+        first = json.loads((home / "first").read_text())["findings"]
+        found = [f for f in first if "is left from an earlier run" in f["message"]]
+        assert [f["remedy"] for f in found] == ["rm -r /tmp/gears-old"]
+        second = json.loads((home / "second").read_text())["findings"]
+        assert [f["fixed"] for f in second if f["remedy"] == "rm -r /tmp/gears-old"] == [True]
+        assert (home / "left").read_text().split() == ["gears-fresh", "gears-used"]
 
 
 @pytest.fixture
@@ -245,6 +264,8 @@ def test_a_clock_that_is_wrong(gears: Gears) -> None:
         text=True,
         timeout=60,
     )
+    if "ASan runtime" in result.stderr:
+        pytest.skip("a sanitized program does not run under faketime")
     found = json.loads(result.stdout)["findings"]
     assert ["the clock of this host" in finding["remedy"] for finding in found] == [True]
 
