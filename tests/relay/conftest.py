@@ -22,9 +22,10 @@ def descriptors() -> None:
 
 
 @pytest.fixture
-def relay() -> Iterator[Relay]:
+def relay(request: pytest.FixtureRequest) -> Iterator[Relay]:
+    """Given a number by the test's parameters, it has no more descriptors than that."""
     folder = Path(tempfile.mkdtemp(prefix="gr", dir="/tmp"))
-    relay = Relay(folder)
+    relay = Relay(folder, getattr(request, "param", 0))
     try:
         yield relay
         relay.finish()

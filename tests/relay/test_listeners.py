@@ -160,6 +160,25 @@ def test_without_descriptors_nobody_is_dropped(relay: Relay, service: Make, kind
     first_end.close()
 
 
+@pytest.mark.parametrize("relay", [100], indirect=True)
+def test_waiting_clients_leave_room_for_the_service(relay: Relay, service: Make) -> None:
+    """Were all let in while it starts, none could be connected to it."""
+    front = service("uu", "STARTING")
+    clients = [front.connect() for _ in range(150)]
+    for i, client in enumerate(clients):
+        client.sendall(b"%03d" % i)
+    relay.wait_told("RELAY_LOG")
+    front.start()
+    relay.put(front.name, front.target)
+    for i, client in enumerate(clients):
+        with front.accept() as end:
+            assert end.recv(3, socket.MSG_WAITALL) == b"%03d" % i
+            end.sendall(b"bye")
+        assert client.recv(3, socket.MSG_WAITALL) == b"bye"
+        client.close()
+    assert front.counters()["failed"] == 0
+
+
 def test_a_raised_limit_is_noticed(relay: Relay, service: Make) -> None:
     """Nothing tells the relay, and no connection ends: it tries again by itself."""
     front = service("uu")

@@ -58,7 +58,8 @@ class Service:
     def connect(self) -> socket.socket:
         """A client."""
         if isinstance(self.public, int):
-            client = socket.create_connection(("127.0.0.1", self.public))
+            client = socket.socket(socket.AF_INET)
+            client.connect(("127.0.0.1", self.public))
         else:
             client = socket.socket(socket.AF_UNIX)
             client.connect(str(self.public))

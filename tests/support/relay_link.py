@@ -37,9 +37,12 @@ class RelayError(Exception):
 
 
 class Relay:
-    """Starts gears-relay with `folder` as its run directory; tests are its controller."""
+    """Starts gears-relay with `folder` as its run directory; tests are its controller.
 
-    def __init__(self, folder: Path) -> None:
+    With `nofile` it has no more descriptors than that.
+    """
+
+    def __init__(self, folder: Path, nofile: int = 0) -> None:
         self.folder = folder
         self.logs = folder / "sanitizer"
         self.logs.mkdir()
@@ -55,9 +58,10 @@ class Relay:
             "ASAN_OPTIONS": f"log_path={self.logs}/asan",
             "UBSAN_OPTIONS": f"log_path={self.logs}/ubsan:print_stacktrace=1",
         }
-        program = str(BIN / "gears-relay")
-        starter = os.posix_spawn(
-            program, [program], environment, file_actions=[(os.POSIX_SPAWN_DUP2, high, 3)]
+        words = ["prlimit", f"--nofile={nofile}:{nofile}"] if nofile else []
+        words.append(str(BIN / "gears-relay"))
+        starter = os.posix_spawnp(
+            words[0], words, environment, file_actions=[(os.POSIX_SPAWN_DUP2, high, 3)]
         )
         os.close(high)
         os.waitpid(starter, 0)
