@@ -41,12 +41,22 @@ static void finish_job(struct launch_job *job)
     free(job);
 }
 
-static void fail_launch(struct service *service, const char *words)
+/* What the host lacks for a moment: descriptors, memory, disk. */
+static bool is_passing(int code)
 {
+    return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -EAGAIN ||
+           code == -ENOSPC || code == -EDQUOT;
+}
+
+/* Who asks for a start hears at once that it failed; a restart after a death is tried again, as
+ * the policy has it. */
+static void fail_launch(struct service *service, int code, const char *words)
+{
+    bool retry = service->machine.deaths > 0 && is_passing(code);
     service->launching = false;
     snprintf(service->cause, sizeof service->cause, "%s", words);
     health_set(service, "process", false, words);
-    service_apply(service, EVENT_LAUNCH_FAILED);
+    service_apply(service, retry ? EVENT_DIED : EVENT_LAUNCH_FAILED);
 }
 
 static void add_paths(struct service *service, struct link_frame *frame)
@@ -114,7 +124,7 @@ static void spawn_keeper(struct service *service)
     snprintf(mark, sizeof mark, KEEPER_MARK "%s", service->nonce);
     int fd = spawn_helper(path, mark, &err);
     if (fd < 0) {
-        fail_launch(service, err.text);
+        fail_launch(service, fd, err.text);
         return;
     }
     struct link_frame frame;
@@ -123,7 +133,7 @@ static void spawn_keeper(struct service *service)
     if (code) {
         error_errno(&err, code, "the keeper did not take its orders");
         close(fd);
-        fail_launch(service, err.text);
+        fail_launch(service, code, err.text);
         return;
     }
     instance_attach(service, fd);
@@ -139,7 +149,7 @@ static void on_intent(void *context, int code, const struct error *err)
         return;
     }
     if (code) {
-        fail_launch(service, err->text);
+        fail_launch(service, code, err->text);
     } else if (service->machine.state != SERVICE_STARTING) { /* stopped meanwhile */
         service->launching = false;
         service_apply(service, EVENT_DIED_CLEAN);
@@ -166,7 +176,7 @@ static void on_prepared(void *context, int code, const struct error *err)
         return;
     }
     if (code) {
-        fail_launch(service, err->text);
+        fail_launch(service, code, err->text);
         finish_job(job);
         return;
     }
@@ -197,7 +207,7 @@ void instance_launch(struct service *service)
     }
     if (!job || !job->config || worker_submit(manager->work, run_prepare, on_prepared, job)) {
         free(job);
-        fail_launch(service, "gearsd is out of memory or its disk does not answer");
+        fail_launch(service, -EAGAIN, "gearsd is out of memory or its disk does not answer");
     }
 }
 
@@ -348,7 +358,7 @@ static void on_message(void *context, struct link_message *message)
                 strerror((int)link_u64(message, LINK_TAG_ERRNO, 0)));
         }
         instance_forget(service);
-        fail_launch(service, words);
+        fail_launch(service, -(int)link_u64(message, LINK_TAG_ERRNO, 0), words);
         break;
     case LINK_KEEPER_EXITED:
         read_exit(service, message);
