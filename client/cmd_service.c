@@ -20,9 +20,11 @@ static int show_progress(struct cli *cli, const cJSON *reply, void *context)
     const cJSON *health = cJSON_GetObjectItemCaseSensitive(service, "health");
     if (isatty(2)) {
         const char *message = json_text(health, "message");
-        fprintf(stderr, "%s: %s%s%s%s%s\n", json_text(service, "name"),
-            json_text(service, "state"), *message ? " (" : "",
-            *message ? json_text(health, "layer") : "", *message ? ": " : "", message);
+        fprintf(stderr, "%s: %s", json_text(service, "name"), json_text(service, "state"));
+        if (*message) {
+            fprintf(stderr, " (%s: %s)", json_text(health, "layer"), message);
+        }
+        fputc('\n', stderr);
     }
     return 0;
 }
@@ -154,6 +156,12 @@ static int one_service(struct cli *cli, const char *verb, const char *name, stru
                          : !strcmp(verb, "reset-failed") ? "ResetFailed"
                                                          : "Remove";
     int code = cli_call(cli, method, parameters, &reply);
+    if (!code && cli->json) {
+        cJSON *out = cli_name(name);
+        cJSON_AddNumberToObject(out, "schema", 1);
+        code = cli_print_json(out, true);
+        cJSON_Delete(out);
+    }
     cJSON_Delete(reply);
     return code;
 }

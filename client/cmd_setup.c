@@ -86,10 +86,11 @@ int cmd_password(struct cli *cli, int argc, char **argv)
 int cmd_ssh_config(struct cli *cli, int argc, char **argv)
 {
     char host[256] = "", path[PATH_MAX];
-    if (argc > 1) {
-        cli_say("%s: no cluster \"%s\" is configured; hops are not part of this version",
-            argv[0], argv[1]);
-        return EXIT_NO_SUCH;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--direct") != 0) {
+            return *argv[i] == '-' ? command_unknown_option(argv[0], argv[i])
+                                   : cmd_later(cli, argc, argv);
+        }
     }
     struct passwd *user = getpwuid(geteuid());
     gethostname(host, sizeof host - 1);

@@ -104,6 +104,10 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
             if (duration_parse(argv[++i], &since, &err)) {
                 return command_misuse(argv[0], err.text);
             }
+        } else if (!strcmp(argv[i], "-n") || !strcmp(argv[i], "--since")) {
+            char why[40];
+            snprintf(why, sizeof why, "%s needs a value", argv[i]);
+            return command_misuse(argv[0], why);
         } else if (argv[i][0] == '-') {
             return command_unknown_option(argv[0], argv[i]);
         } else if (name) {

@@ -173,6 +173,7 @@ int command_misuse(const char *name, const char *why)
 int command_unknown_option(const char *name, const char *option)
 {
     const struct command *command = command_find(name);
-    cli_say("%s: unknown option %.60s; usage: gearsctl %s", name, option, command->usage);
+    cli_say("%s: %s %.60s; usage: gearsctl %s", name,
+        *option == '-' ? "unknown option" : "unexpected", option, command->usage);
     return EXIT_USAGE;
 }

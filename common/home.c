@@ -35,6 +35,9 @@ int home_init(struct home *home, struct error *err)
     while (length > 1 && home->root[length - 1] == '/') {
         home->root[--length] = 0;
     }
+    if (length == 1) { /* its run and log would be the system's */
+        return error_set(err, -EINVAL, "GEARS_HOME is \"/\"; set it to a folder of its own");
+    }
     int code = host_name(home->host, err);
     return code ? code : host_boot_id(home->boot_id, err);
 }

@@ -100,6 +100,10 @@ def test_the_list_names_what_there_is(gears: Gears) -> None:
         (("status", "a", "b"), 2, "one NAME at most"),
         (("logs",), 2, "a NAME is missing"),
         (("logs", "lab", "-n", "many"), 2, "many"),
+        (("logs", "lab", "-n"), 2, "logs: -n needs a value"),
+        (("logs", "lab", "--since"), 2, "logs: --since needs a value"),
+        (("daemon", "stop", "now"), 2, "daemon: unexpected now"),
+        (("ssh-config", "--nope"), 2, "ssh-config: unknown option --nope"),
         (("events", "--all"), 2, "events: unknown option --all"),
         (("wait", "lab", "--for", "lunch"), 1, '"ready" or "stopped"'),
         (("wait", "lab", "--timeout", "100ms", "--for", "ready"), 1, "stopped"),
@@ -174,6 +178,8 @@ def test_json_has_its_schema_everywhere(gears: Gears) -> None:
         "version",
         "config show",
         "config check",
+        "enable web",
+        "disable web",
         "stop web",
         "restart web",
         "wait web",
@@ -374,3 +380,51 @@ def test_a_site_may_switch_gears_off(gears: Gears) -> None:
     assert result.returncode == 5
     assert "Gears is disabled on this site: not on these nodes" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("home", "status", "line"),
+    [
+        ("relative", 1, 'GEARS_HOME is "relative"; it must be an absolute path'),
+        ("/", 1, 'GEARS_HOME is "/"; set it to a folder of its own'),
+        ("//", 1, 'GEARS_HOME is "/"'),
+        ("/proc/nothing", 5, "cannot make /proc/nothing"),
+        ("/etc/passwd", 5, "/etc/passwd must be a folder that belongs to you"),
+        (f"/tmp/{'x' * 2000}", 1, "GEARS_HOME is longer than"),
+    ],
+)
+def test_a_home_that_cannot_be(gears: Gears, home: str, status: int, line: str) -> None:
+    result = subprocess.run(
+        [str(gears.bin / "gearsctl"), "status"],
+        env={**gears.environment, "GEARS_HOME": home},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (result.returncode, result.stdout) == (status, "")
+    assert line in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_home_that_is_read_only(gears: Gears) -> None:
+    script = 'mount --bind "$GEARS_HOME" "$GEARS_HOME" && mount -o remount,ro,bind "$GEARS_HOME"'
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    words = [*unshare, "sh", "-c", f'{script} || exit 99; exec "$0" start lab']
+    result = subprocess.run(
+        [*words, str(gears.bin / "gearsctl")],
+        env=gears.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if result.returncode == 99 or "unshare" in result.stderr:
+        pytest.skip("the right to mount is needed")
+    assert result.returncode == 5
+    assert "Read-only file system" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_entry_for_the_laptop(gears: Gears) -> None:
+    entry = gears.run("ssh-config").stdout
+    assert gears.run("ssh-config", "--direct").stdout == entry
+    assert re.search(r"^    LocalForward 38888 /.*/lab\.sck$", entry, re.MULTILINE)

@@ -122,7 +122,8 @@ def test_the_terminal_gets_its_echo_back(gears: Gears) -> None:
 def test_interrupted_from_the_keyboard(gears: Gears) -> None:
     (gears.home / "etc/gears.conf").write_text(SLOW)
     with Terminal([str(gears.bin / "gearsctl"), "start", "slow"], gears.environment) as terminal:
-        terminal.expect("slow: starting")
+        terminal.expect("slow: starting (")
+        terminal.expect(")")
         terminal.type("\x03")
         assert terminal.wait() == 130
         assert "slow goes on starting" in terminal.output
