@@ -46,12 +46,17 @@ void text_printf(struct text *text, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    size_t room = text->failed ? 0 : text->capacity - text->length;
+    int length = vsnprintf(room ? text->data + text->length : NULL, room, format, args);
     va_end(args);
-    if (length >= 0 && reserve(text, (size_t)length)) {
+    bool fits = length >= 0 && (size_t)length < room;
+    if (length >= 0 && !fits && reserve(text, (size_t)length)) {
         vsnprintf(text->data + text->length, (size_t)length + 1, format, again);
-        text->length += (size_t)length;
+        fits = true;
+    } else if (room && !fits) {
+        text->data[text->length] = 0; /* not half of it */
     }
+    text->length += fits ? (size_t)length : 0;
     va_end(again);
 }
 

@@ -230,11 +230,14 @@ void visible_format(const char *bytes, size_t length, char *out, size_t size)
     out[used] = 0;
 }
 
-/* Levenshtein distance, words of at most 31 bytes (longer ones count as far apart). */
+enum { CLOSE_ENOUGH = 2 };
+
+/* Levenshtein distance; words of more than 31 bytes, or of lengths that differ by more than is
+ * ever asked for, count as far apart. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b), row[32];
-    if (la > 31 || lb > 31) {
+    if (la > 31 || lb > 31 || la > lb + CLOSE_ENOUGH || lb > la + CLOSE_ENOUGH) {
         return 99;
     }
     for (size_t j = 0; j <= lb; j++) {
@@ -256,7 +259,7 @@ static size_t edit_distance(const char *a, const char *b)
 const char *closest_find(const char *word, const char *const *candidates)
 {
     const char *best = NULL;
-    size_t distance = 3;
+    size_t distance = CLOSE_ENOUGH + 1;
     for (; *candidates; candidates++) {
         size_t d = edit_distance(word, *candidates);
         if (d < distance) {

@@ -31,7 +31,8 @@ static void check_log_rule(struct loader *loader, size_t i, const char *rule)
         config_error_at(loader, PLACE(ready), "ready = log: needs a regular expression");
     } else if (!usable) {
         config_error_at(loader, PLACE(ready),
-            "ready = log: the expression repeats or nests too much; a simpler one will do");
+            "ready = log: the expression repeats too much, or what may match nothing; a "
+            "simpler one will do");
     } else if (code) {
         regerror(code, &regex, words, sizeof words);
         config_error_at(loader, PLACE(ready), "ready = log:%s: %s", rule, words);

@@ -35,7 +35,8 @@ static void append_word(struct text *out, const char *word, const char *escaped)
 {
     for (const char *c = word; *c; c++) {
         bool comment = *c == ';' && c > word && isspace((unsigned char)c[-1]);
-        text_printf(out, strchr(escaped, *c) || comment ? "\\%c" : "%c", *c);
+        text_append(out, "\\", strchr(escaped, *c) || comment);
+        text_append(out, c, 1);
     }
 }
 

@@ -1,5 +1,5 @@
-/* Estimating regular expressions before regcomp sees them. Called when a configuration is
- * checked. */
+/* Judging regular expressions before regcomp sees them. Called when a configuration is checked.
+ */
 #include "daemon/core/regex_cost.h"
 
 #include <stdbool.h>
@@ -8,10 +8,18 @@
 
 enum { DEPTH_MOST = 64, TOO_MUCH = REGEX_COST_MOST + 1 };
 
+/* An open group, or the whole. */
+struct group {
+    uint64_t cost;  /* without the last atom */
+    bool empty;     /* whether the branch so far may match nothing */
+    bool one_empty; /* whether a branch before it may */
+};
+
 struct walk {
-    uint64_t totals[DEPTH_MOST]; /* of each open group, without its last atom */
+    struct group groups[DEPTH_MOST];
     size_t depth;
-    uint64_t last; /* of the atom that a repetition behind it would repeat */
+    uint64_t last; /* the atom that a repetition behind it would repeat */
+    bool last_empty;
 };
 
 static uint64_t bound(uint64_t cost)
@@ -19,10 +27,41 @@ static uint64_t bound(uint64_t cost)
     return cost < TOO_MUCH ? cost : TOO_MUCH;
 }
 
-static void next_atom(struct walk *walk, uint64_t cost)
+static void next_atom(struct walk *walk, uint64_t cost, bool empty)
 {
-    walk->totals[walk->depth] = bound(walk->totals[walk->depth] + walk->last);
+    struct group *group = &walk->groups[walk->depth];
+    group->cost = bound(group->cost + walk->last);
+    group->empty = group->empty && walk->last_empty;
     walk->last = cost;
+    walk->last_empty = empty;
+}
+
+static void next_branch(struct walk *walk)
+{
+    struct group *group = &walk->groups[walk->depth];
+    next_atom(walk, 1, true);
+    group->one_empty = group->one_empty || group->empty;
+    group->empty = true;
+}
+
+/* Written out `most` times, `least` of which must be there. */
+static void repeat(struct walk *walk, uint64_t least, uint64_t most)
+{
+    walk->last =
+        walk->last_empty || most >= TOO_MUCH ? TOO_MUCH : bound((walk->last + 1) * (most + 1));
+    walk->last_empty = walk->last_empty || !least;
+}
+
+/* {n}, {n,}, {n,m}, {,m}; `at` stands behind the brace. Returns what follows. */
+static const char *repeat_counted(struct walk *walk, const char *at)
+{
+    char *end;
+    unsigned long least = strtoul(at, &end, 10), most = least;
+    if (*end == ',') {
+        most = strtoul(end + 1, &end, 10);
+    }
+    repeat(walk, least, most > least ? most : least);
+    return *end == '}' ? end + 1 : at;
 }
 
 /* Behind a bracket expression; `at` stands behind its [. */
@@ -38,18 +77,14 @@ static const char *skip_brackets(const char *at)
     return *at ? at + 1 : at;
 }
 
-/* {n}, {n,} and {n,m} write their atom out so many times. */
-static const char *repeat(struct walk *walk, const char *at)
+static bool open_group(struct walk *walk)
 {
-    char *end;
-    unsigned long count = strtoul(at, &end, 10), most = count;
-    if (*end == ',') {
-        most = strtoul(end + 1, &end, 10);
-        most = most ? most : count + 1;
+    next_atom(walk, 0, true);
+    if (walk->depth + 1 == DEPTH_MOST) {
+        return false;
     }
-    most = most > count ? most : count;
-    walk->last = most < TOO_MUCH ? bound((walk->last + 1) * (most + 1)) : TOO_MUCH;
-    return *end == '}' ? end + 1 : at;
+    walk->groups[++walk->depth] = (struct group){.empty = true};
+    return true;
 }
 
 static bool close_group(struct walk *walk)
@@ -57,40 +92,39 @@ static bool close_group(struct walk *walk)
     if (!walk->depth) {
         return false;
     }
-    uint64_t whole = bound(walk->totals[walk->depth] + walk->last + 1);
-    walk->depth--;
-    walk->last = whole;
+    next_branch(walk);
+    const struct group *group = &walk->groups[walk->depth--];
+    walk->last = bound(group->cost + 1);
+    walk->last_empty = group->one_empty;
     return true;
 }
 
 uint64_t regex_cost(const char *regex)
 {
-    struct walk walk = {.depth = 0};
+    struct walk walk = {.groups = {{.empty = true}}, .last_empty = true};
     for (const char *at = regex; *at;) {
         char c = *at++;
-        if (c == '\\') {
-            next_atom(&walk, 1);
+        if (c == '\\') { /* \b and its like stand between characters */
+            next_atom(&walk, 1, *at && strchr("bB<>`'", *at));
             at += *at != 0;
         } else if (c == '[') {
-            next_atom(&walk, 1);
+            next_atom(&walk, 1, false);
             at = skip_brackets(at);
         } else if (c == '(') {
-            next_atom(&walk, 0);
-            if (++walk.depth == DEPTH_MOST) {
+            if (!open_group(&walk)) {
                 return TOO_MUCH;
             }
-            walk.totals[walk.depth] = 0;
         } else if (c == '{') {
-            at = repeat(&walk, at);
-        } else if (c == '+') { /* once, and then as often as one likes */
-            walk.last = bound(2 * walk.last + 1);
-        } else if (c == '*' || c == '?') {
-            walk.last = bound(walk.last + 1);
+            at = repeat_counted(&walk, at);
+        } else if (c == '+' || c == '*' || c == '?') {
+            repeat(&walk, c == '+', 1);
+        } else if (c == '|') {
+            next_branch(&walk);
         } else if (c != ')' || !close_group(&walk)) {
-            next_atom(&walk, 1);
+            next_atom(&walk, 1, c == '^' || c == '$');
         }
     }
     while (close_group(&walk)) {
     }
-    return bound(walk.totals[0] + walk.last);
+    return bound(walk.groups[0].cost + walk.last);
 }

@@ -130,7 +130,8 @@ static void test_whole(void)
     EXPECT("[service:x]\ncommand = x\nready = log:\n",
         "user:3: ready = log: needs a regular expression\n");
     EXPECT("[service:x]\ncommand = x\nready = log:((a{200}){200}){200}\n",
-        "user:3: ready = log: the expression repeats or nests too much; a simpler one will "
+        "user:3: ready = log: the expression repeats too much, or what may match nothing; a "
+        "simpler one will "
         "do\n");
     expect(__LINE__, "[service:x]\ncommand = x\n", "\n[service:x]\nready = socket\n",
         "user:3: ready = socket needs {socket} or {port} in the command of x\n");
