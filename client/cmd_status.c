@@ -40,6 +40,7 @@ cJSON *json_service(const cJSON *service)
         copy_item(out, service, keys[i]);
     }
     cJSON_AddItemToObject(out, "since", json_time(service, "since"));
+    cJSON_AddItemToObject(out, "last_activity", json_time(service, "last_activity"));
     cJSON_AddItemToObject(
         out, "exit", json_exit(cJSON_GetObjectItemCaseSensitive(service, "exit")));
     return out;
@@ -70,6 +71,18 @@ static int print_json(const cJSON *status, const cJSON *hello, struct elsewhere 
     return code;
 }
 
+/* For who wonders whether a lab may be stopped; "" when it was used just now. */
+static void describe_idle(const cJSON *service, char *out, size_t size)
+{
+    char age[32];
+    int64_t at = (int64_t)json_number(service, "last_activity");
+    int64_t ms = (clock_utc_us() - at) / 1000;
+    if (at && ms >= 60000) {
+        duration_format(ms, age, sizeof age);
+        snprintf(out, size, "last used %s ago", age);
+    }
+}
+
 static void describe(const cJSON *service, char *out, size_t size)
 {
     const cJSON *health = cJSON_GetObjectItemCaseSensitive(service, "health");
@@ -83,6 +96,9 @@ static void describe(const cJSON *service, char *out, size_t size)
         snprintf(out, size, "%s", json_text(service, "cause"));
     } else if (!alive && end && *json_text(end, "note")) {
         snprintf(out, size, "%s", json_text(end, "note"));
+    }
+    if (!out[0] && !strcmp(state, "ready")) {
+        describe_idle(service, out, size);
     }
     if (!alive && *json_text(end, "lost")) {
         size_t n = strlen(out);

@@ -8,6 +8,8 @@
 #include "common/clock.h"
 #include "daemon/control/control_private.h"
 
+enum { PROBE_WAIT_MS = 300 };
+
 struct stream {
     struct manager_watcher watcher;
     struct control *control;
@@ -74,6 +76,56 @@ static void on_status_change(void *context, struct service *service)
     }
 }
 
+static void finish_status(struct stream *stream, struct service *service)
+{
+    struct varlink_call *call = stream->call;
+    cJSON *object = status_object(stream->control->manager, service, true);
+    destroy(stream);
+    varlink_call_reply(call, object);
+}
+
+static void on_probe_change(void *context, struct service *service)
+{
+    struct stream *stream = context;
+    if (service && !service->probe && !strcmp(stream->name, service->config->name)) {
+        finish_status(stream, service);
+    }
+}
+
+static void on_probe_late(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct stream *stream = argument;
+    struct service *service = manager_find(stream->control->manager, stream->name);
+    if (service) {
+        finish_status(stream, service);
+    } else {
+        struct varlink_call *call = stream->call;
+        struct control *control = stream->control;
+        char name[sizeof stream->name];
+        memcpy(name, stream->name, sizeof name);
+        destroy(stream);
+        reply_no_such(control, call, name);
+    }
+}
+
+/* Who asks after one service hears of now: what the probe just begun tells, if it is quick. */
+static void await_probe(
+    struct control *control, struct varlink_call *call, struct service *service)
+{
+    struct stream *stream = create(control, call, service->config->name, on_probe_change);
+    if (stream) {
+        struct timeval left = {0, PROBE_WAIT_MS * 1000};
+        stream->timer = evtimer_new(control->manager->base, on_probe_late, stream);
+        if (stream->timer) {
+            event_add(stream->timer, &left);
+        } else {
+            finish_status(stream, service);
+        }
+    }
+}
+
 void method_status(struct varlink_call *call, const cJSON *parameters, void *context)
 {
     struct control *control = context;
@@ -87,6 +139,10 @@ void method_status(struct varlink_call *call, const cJSON *parameters, void *con
         health_probe(s);
     }
     bool usage = call_bool(parameters, "usage") || (one && !varlink_call_more(call));
+    if (one && one->probe && !varlink_call_more(call)) {
+        await_probe(control, call, one);
+        return;
+    }
     cJSON *object = status_object(control->manager, one, usage);
     if (!varlink_call_more(call)) {
         varlink_call_reply(call, object);

@@ -110,6 +110,7 @@ static int prepare(const struct home *home, const char *share_dir,
     launch->ready = READY_HTTP;
     launch->http_path = strdup("/api");
     launch->url_path = strdup("/lab");
+    launch->activity_path = strdup("/api/status");
     launch->shutdown_path = strdup("/api/shutdown");
     launch->env_name = strdup(service->env ? service->env : "default");
     if (asprintf(&launch->kernels_path, "%s/kernels.txt", paths.runtime) < 0) {
@@ -117,7 +118,8 @@ static int prepare(const struct home *home, const char *share_dir,
         return error_set(err, -ENOMEM, "out of memory");
     }
     unlink(launch->kernels_path); /* of an earlier incarnation */
-    return launch->socket && launch->http_path && launch->url_path && launch->shutdown_path
+    return launch->socket && launch->http_path && launch->url_path && launch->activity_path &&
+                   launch->shutdown_path
                ? 0
                : error_set(err, -ENOMEM, "out of memory");
 }

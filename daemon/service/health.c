@@ -23,6 +23,14 @@ enum {
 
 static void start_probe(struct service *service);
 
+static void tell_watchers(struct service *service)
+{
+    for (struct manager_watcher *w = service->manager->watchers, *next; w; w = next) {
+        next = w->next;
+        w->changed(w->context, service);
+    }
+}
+
 void health_set(struct service *service, const char *layer, bool ok, const char *message)
 {
     struct service_health *health = &service->health;
@@ -35,10 +43,7 @@ void health_set(struct service *service, const char *layer, bool ok, const char 
     health->ok = ok;
     health->since_us = clock_utc_us();
     snprintf(health->message, sizeof health->message, "%s", message ? message : "");
-    for (struct manager_watcher *w = service->manager->watchers, *next; w; w = next) {
-        next = w->next;
-        w->changed(w->context, service);
-    }
+    tell_watchers(service);
 }
 
 void service_timer(struct service *service, int64_t ms, event_callback_fn call)
@@ -59,6 +64,9 @@ static void become_ready(struct service *service, const char *layer)
     service->tries = 0;
     if (service->machine.state == SERVICE_STARTING) {
         service_apply(service, EVENT_READY);
+        if (service->machine.state == SERVICE_READY && service->launch.activity_path) {
+            start_probe(service);
+        }
     }
 }
 
@@ -119,15 +127,18 @@ static void on_probed(void *context, const struct probe_result *result)
         return;
     }
     if (result->ok) {
+        int64_t at_us = result->status == 200 ? activity_parse(result->body) : 0;
+        service->last_activity_us = at_us ? at_us : service->last_activity_us;
         if (check_port_owner(service)) {
             become_ready(service, result->layer);
         }
-        return;
+    } else {
+        health_set(service, result->layer, false, result->message);
+        if (service->machine.state == SERVICE_STARTING) {
+            retry_later(service);
+        }
     }
-    health_set(service, result->layer, false, result->message);
-    if (service->machine.state == SERVICE_STARTING) {
-        retry_later(service);
-    }
+    tell_watchers(service); /* who asked waits for the end of the probe */
 }
 
 static void start_probe(struct service *service)
@@ -138,6 +149,10 @@ static void start_probe(struct service *service)
     }
     struct probe_target target = {launch->socket, launch->port,
         launch->http_path ? "GET" : NULL, launch->http_path, NULL};
+    if (service->machine.state == SERVICE_READY && launch->activity_path && launch->token) {
+        target.path = launch->activity_path;
+        target.token = launch->token;
+    }
     service->probe =
         probe_start(service->manager->base, &target, PROBE_DEADLINE_MS, on_probed, service);
 }

@@ -31,6 +31,7 @@ struct launch {
     char *kernels_path;  /* see LINK_TAG_KERNELS_PATH; NULL */
     char *token;         /* for API calls and `url`; NULL; wiped by launch_finish */
     char *url_path;      /* "/lab"; NULL: no web page known */
+    char *activity_path; /* GET with the token tells "last_activity", counts as none; NULL */
     char *shutdown_path; /* POST here with the token is the graceful stop; NULL: signal only */
     char *env_name;      /* for status; NULL */
 };

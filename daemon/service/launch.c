@@ -20,8 +20,8 @@ void launch_finish(struct launch *launch)
         explicit_bzero(launch->token, strlen(launch->token));
     }
     char *strings[] = {launch->cwd, launch->socket, launch->ready_log, launch->http_path,
-        launch->kernels_path, launch->token, launch->url_path, launch->shutdown_path,
-        launch->env_name};
+        launch->kernels_path, launch->token, launch->url_path, launch->activity_path,
+        launch->shutdown_path, launch->env_name};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
         free(strings[i]);
     }

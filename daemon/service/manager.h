@@ -120,6 +120,8 @@ void health_watch_start(struct service *service); /* after the spawn or adoption
 void health_socket_changed(struct service *service);
 void health_program_ready(struct service *service);
 void health_set(struct service *service, const char *layer, bool ok, const char *message);
+/* "last_activity" of a JSON answer, UTC in microseconds; 0: none. */
+int64_t activity_parse(const char *body);
 void health_probe(struct service *service); /* one probe now, unless one runs or is < 2 s old */
 void service_timer(struct service *service, int64_t ms, event_callback_fn call);
 

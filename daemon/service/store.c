@@ -38,7 +38,7 @@ static void add_launch(struct record *record, const struct service *service)
         const char *key, *value;
     } strings[] = {{"launch.socket", launch->socket}, {"launch.http", launch->http_path},
         {"launch.url", launch->url_path}, {"launch.shutdown", launch->shutdown_path},
-        {"launch.env", launch->env_name}};
+        {"launch.activity", launch->activity_path}, {"launch.env", launch->env_name}};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
         if (strings[i].value) {
             record_add(record, strings[i].key, strings[i].value);
@@ -153,6 +153,7 @@ static void load_launch(struct service *service, const struct record *record)
     launch->http_path = copy(record_find(record, "launch.http", 0));
     launch->url_path = copy(record_find(record, "launch.url", 0));
     launch->shutdown_path = copy(record_find(record, "launch.shutdown", 0));
+    launch->activity_path = copy(record_find(record, "launch.activity", 0));
     launch->env_name = copy(record_find(record, "launch.env", 0));
     launch->kernels_path = copy(record_find(record, "launch.kernels", 0));
     launch->port = (uint16_t)record_integer(record, "launch.port", 0);

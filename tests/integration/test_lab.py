@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import time
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator
@@ -206,3 +207,55 @@ def test_modules_setup_workspace_and_environment_reach_the_kernel(gears: Gears) 
     setup, rest = gears.client().run(kernel, code).strip().split(" ", 1)
     assert setup == "set-up"
     assert rest == f"{other} {prefix}" or rest == f"{other} {gears.venv}"
+
+
+def test_status_tells_the_last_activity_and_is_none(any_gears: Gears) -> None:
+    gears = any_gears
+    gears.run("start", "lab")
+    _, kernel = gears.client().start_notebook("work.ipynb")
+    assert gears.client().run(kernel, "print(1)") == "1\n"
+
+    def activity() -> str:
+        (service,) = json.loads(gears.run("status", "lab", "--json").stdout)["services"]
+        return service["last_activity"]
+
+    # Fresh answers are kept for 2 s: what is told then is what the lab itself knows.
+    said = gears.client().call("GET", "/api/status")["last_activity"]
+    wait_until(lambda: activity()[:19] == said[:19], "the last activity in status")
+    later = time.monotonic() + 4  # two probes
+    while time.monotonic() < later:
+        assert activity()[:19] == said[:19]
+    assert gears.client().run(kernel, "print(2)") == "2\n"
+    wait_until(lambda: activity()[:19] > said[:19], "a newer activity")
+    # A new gearsd knows it, too.
+    known = activity()
+    os.kill(gears.daemon_pid(), signal.SIGKILL)
+    wait_until(lambda: (activity() or "") >= known, "the activity told by a new gearsd")
+
+
+def test_an_idle_kernel_is_culled_and_a_busy_one_is_not(any_gears: Gears) -> None:
+    gears = any_gears
+    with (gears.home / "etc/gears.conf").open("a") as config:
+        config.write("idle_cull = 3s\n")
+    gears.run("start", "lab")
+    client = gears.client()
+    _, idle = client.start_notebook("idle.ipynb")
+    _, busy = client.start_notebook("busy.ipynb")
+    end = gears.home / "end"
+    session = uuid.uuid4().hex
+    channels = client.open_channels(busy, session)
+    code = f"import os, time\nwhile not os.path.exists({str(end)!r}): time.sleep(0.01)"
+    client.send(channels, code, session)
+
+    def kernels() -> dict[str, str]:
+        return {k["id"]: k["execution_state"] for k in client.call("GET", "/api/kernels")}
+
+    wait_until(lambda: idle not in kernels(), "the end of the idle kernel")
+    # It has been silent for longer than the limit, and goes on for as long again.
+    later = time.monotonic() + 5
+    while time.monotonic() < later:
+        assert kernels() == {busy: "busy"}
+    end.touch()
+    wait_until(lambda: kernels() == {}, "the end of the other when it is idle, too")
+    channels.close()
+    assert gears.status()["state"] == "ready"
