@@ -95,6 +95,12 @@ int cmd_ssh_config(struct cli *cli, int argc, char **argv)
     struct passwd *user = getpwuid(geteuid());
     gethostname(host, sizeof host - 1);
     home_path(&cli->home, path, "run", "lab.sck");
+    if (home_find_run(&cli->home) || cli->home.run[0]) {
+        cli_say("%s is too long a path for a socket that ssh can reach (its present place in "
+                "/tmp may change); set GEARS_HOME to a shorter one",
+            cli->home.root);
+        return EXIT_FAILED;
+    }
     printf("# Paste into ~/.ssh/config on your laptop; then: ssh %s-jupyter\n"
            "# and open http://localhost:38888 (the token: gearsctl url lab).\n"
            "Host %s-jupyter\n"

@@ -100,12 +100,14 @@ int cli_connect(struct cli *cli)
     if (cli->client) {
         return 0;
     }
+    bool made = !home_find_run(&cli->home); /* not there: nobody serves */
     if (home_path(&cli->home, path, "run", "gearsd.sck")) {
         cli_say("%s: path too long", cli->home.root);
         return EXIT_UNREACHABLE;
     }
     watch_home_begin(cli->home.root, "connecting to gearsd");
-    cli->client = varlink_client_open(path, CONNECT_MS, &err, &code);
+    cli->client = made ? varlink_client_open(path, CONNECT_MS, &err, &code) : NULL;
+    code = made ? code : -ENOENT;
     watch_end();
     if (!cli->client && (code == -ENOENT || code == -ECONNREFUSED || code == -ENOTDIR)) {
         if (!cli->autostart) {
@@ -115,6 +117,10 @@ int cli_connect(struct cli *cli)
         int exit_code = cli_start_daemon(cli);
         if (exit_code) {
             return exit_code;
+        }
+        if (home_find_run(&cli->home) || home_path(&cli->home, path, "run", "gearsd.sck")) {
+            cli_say("gearsd has left no folder for its sockets; see: gearsctl doctor");
+            return EXIT_UNREACHABLE;
         }
         cli->client = varlink_client_open(path, CONNECT_MS, &err, &code);
     }

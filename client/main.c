@@ -107,6 +107,8 @@ static int run(struct cli *cli, const struct command *command, int argc, char **
         cli_say("%s", err.text);
         return EXIT_FAILED;
     }
+    home_find_run(
+        &cli->home); /* a short one; where there is none yet, cli_connect sees to it */
     int code = command->run(cli, argc, argv);
     varlink_client_close(cli->client);
     return code ? code : cli_flush();

@@ -1,9 +1,12 @@
 /* GEARS_HOME and the folders in it. */
 #include "common/home.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <pwd.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +15,13 @@
 
 #include "common/file.h"
 
+#define SHORT_PREFIX "/tmp/gears-"
+/* "/link/k-", a name of 32 bytes and ".sck" follow, within 107. */
+enum { RUN_MOST = 107 - 8 - 32 - 4 };
+
 int home_init(struct home *home, struct error *err)
 {
+    home->run[0] = 0;
     const char *root = getenv("GEARS_HOME");
     const char *user_home = getenv("HOME");
     int length;
@@ -45,7 +53,9 @@ int home_init(struct home *home, struct error *err)
 int home_path(
     const struct home *home, char out[PATH_MAX], const char *area, const char *format, ...)
 {
-    int used = snprintf(out, PATH_MAX, "%s/%s/%s", home->root, area, home->host);
+    bool is_short = home->run[0] && !strcmp(area, "run") && strcmp(format, "gearsd.lease") != 0;
+    int used = is_short ? snprintf(out, PATH_MAX, "%s", home->run)
+                        : snprintf(out, PATH_MAX, "%s/%s/%s", home->root, area, home->host);
     va_list args;
     va_start(args, format);
     char rest[PATH_MAX / 2];
@@ -111,24 +121,31 @@ int home_prepare_log(const struct home *home, struct error *err)
     return prepare_area(home, "log", log, err);
 }
 
-int home_short_dir(const struct home *home, const char *name, size_t limit, char out[PATH_MAX],
-    struct error *err)
+/* The folder that a pointer file names, when it can be one of ours. */
+static int read_pointer(const char *pointer, char out[HOME_SHORT_SIZE])
 {
-    char pointer[PATH_MAX], *text = NULL;
-    if (home_path(home, out, "run", "%s", name) == 0 && strlen(out) <= limit) {
-        return dir_ensure_private(out, err);
-    }
-    if (home_path(home, pointer, "state", "short-%s", name)) {
-        return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
-    }
-    if (!file_read(pointer, PATH_MAX - 1, &text, NULL, NULL)) {
-        snprintf(out, PATH_MAX, "%s", text);
+    char *text = NULL;
+    int code = file_read(pointer, HOME_SHORT_SIZE - 1, &text, NULL, NULL);
+    if (!code) {
+        snprintf(out, HOME_SHORT_SIZE, "%s", text);
         free(text);
-        if (!strncmp(out, "/tmp/", 5) && !dir_check_private(out, NULL)) {
-            return 0;
-        }
+        code = strncmp(out, SHORT_PREFIX, sizeof SHORT_PREFIX - 1) ||
+                       strchr(out + sizeof SHORT_PREFIX - 1, '/')
+                   ? -EBADMSG
+                   : 0;
     }
-    snprintf(out, PATH_MAX, "/tmp/gears-XXXXXX");
+    return code;
+}
+
+/* A random name, remembered in `pointer`. One that is remembered and gone (a cleaner, a reboot)
+ * is made again: who was given it finds it there. */
+static int make_short(const char *pointer, char out[HOME_SHORT_SIZE], struct error *err)
+{
+    if (!read_pointer(pointer, out) &&
+        ((!mkdir(out, 0700) || errno == EEXIST) && !dir_check_private(out, NULL))) {
+        return 0;
+    }
+    snprintf(out, HOME_SHORT_SIZE, SHORT_PREFIX "XXXXXX");
     if (!mkdtemp(out)) {
         return error_errno(err, -errno, "cannot make a short folder below /tmp");
     }
@@ -137,4 +154,91 @@ int home_short_dir(const struct home *home, const char *name, size_t limit, char
         rmdir(out);
     }
     return code;
+}
+
+/* Whether the sockets of this host need another folder; its pointer then. */
+static bool needs_short(const struct home *home, char pointer[PATH_MAX])
+{
+    char folder[PATH_MAX];
+    struct home plain = *home;
+    plain.run[0] = 0;
+    return (home_path(&plain, folder, "run", "%s", "") || strlen(folder) > RUN_MOST) &&
+           !home_path(home, pointer, "state", "short-run");
+}
+
+int home_find_run(struct home *home)
+{
+    char pointer[PATH_MAX];
+    home->run[0] = 0;
+    if (!needs_short(home, pointer)) {
+        return 0;
+    }
+    char found[HOME_SHORT_SIZE];
+    if (read_pointer(pointer, found) || dir_check_private(found, NULL)) {
+        return -ENOENT;
+    }
+    memcpy(home->run, found, sizeof found);
+    return 0;
+}
+
+int home_make_run(struct home *home, struct error *err)
+{
+    char pointer[PATH_MAX], path[PATH_MAX];
+    home->run[0] = 0;
+    if (!needs_short(home, pointer)) {
+        return 0;
+    }
+    char made[HOME_SHORT_SIZE];
+    int code = make_short(pointer, made, err);
+    if (code) {
+        return code;
+    }
+    memcpy(home->run, made, sizeof made);
+    home_path(home, path, "run", "own");
+    code = dir_ensure_private(path, err);
+    home_path(home, path, "run", "link");
+    return code ? code : dir_ensure_private(path, err);
+}
+
+int home_short_dir(const struct home *home, const char *name, size_t limit, char out[PATH_MAX],
+    struct error *err)
+{
+    char pointer[PATH_MAX], made[HOME_SHORT_SIZE];
+    if (home_path(home, out, "run", "%s", name) == 0 && strlen(out) <= limit) {
+        return dir_ensure_private(out, err);
+    }
+    if (home_path(home, pointer, "state", "short-%s", name)) {
+        return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
+    }
+    int code = make_short(pointer, made, err);
+    snprintf(out, PATH_MAX, "%s", code ? "" : made);
+    return code;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    remove(path);
+    return 0;
+}
+
+void home_drop_short(const struct home *home)
+{
+    char folder[PATH_MAX], pointer[PATH_MAX + NAME_MAX + 2], made[HOME_SHORT_SIZE];
+    DIR *dir = home_path(home, folder, "state", "%s", "") ? NULL : opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (strncmp(entry->d_name, "short-", 6) != 0) {
+            continue;
+        }
+        snprintf(pointer, sizeof pointer, "%s/%s", folder, entry->d_name);
+        if (!read_pointer(pointer, made) && !dir_check_private(made, NULL)) {
+            nftw(made, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        }
+        unlink(pointer);
+    }
+    if (dir) {
+        closedir(dir);
+    }
 }

@@ -360,6 +360,10 @@ int main(int argc, char **argv)
         if (lease_is_held(&daemon.lease) && !home_path(&home, path, "run", "gearsd.sck")) {
             unlink(path);
         }
+        if (lease_is_held(&daemon.lease) && daemon.manager && daemon.manager->ending &&
+            all_stopped(daemon.manager)) {
+            home_drop_short(&home);
+        }
         lease_release(&daemon.lease);
         log_line("gearsd ended");
         log_stop();

@@ -93,10 +93,13 @@ void startup_detach(const struct options *options)
 }
 
 /* Another holds the lease: it is coming up or serves already. Wait until it answers. */
-static int wait_for_other(const char *path, struct error *err)
+static int wait_for_other(struct home *home, struct error *err)
 {
+    char path[PATH_MAX];
     for (int i = 0; i < OTHER_TRIES; i++) {
-        int fd = unix_connect(path, SOCK_STREAM, true, err);
+        int fd = home_find_run(home) || home_path(home, path, "run", "gearsd.sck")
+                     ? error_set(err, -ENOENT, "it has not made its sockets' folder")
+                     : unix_connect(path, SOCK_STREAM, true, err);
         if (fd >= 0 || fd == -EAGAIN) {
             if (fd >= 0) {
                 close(fd);
@@ -109,12 +112,11 @@ static int wait_for_other(const char *path, struct error *err)
     return -ETIMEDOUT;
 }
 
-int startup_claim(const struct home *home, struct options *options, struct lease *lease,
+int startup_claim(struct home *home, struct options *options, struct lease *lease,
     int *listener, struct error *err)
 {
     char path[PATH_MAX], lease_path[PATH_MAX];
-    if (home_path(home, path, "run", "gearsd.sck") ||
-        home_path(home, lease_path, "run", "gearsd.lease")) {
+    if (home_path(home, lease_path, "run", "gearsd.lease")) {
         return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
     }
     if (options->listener >=
@@ -123,16 +125,20 @@ int startup_claim(const struct home *home, struct options *options, struct lease
         snprintf(lease->nonce, sizeof lease->nonce, "%s", options->nonce);
         fcntl(options->listener, F_SETFD, FD_CLOEXEC);
         *listener = options->listener;
-        return 0;
+        return home_make_run(home, err);
     }
     int code = lease_acquire(home, lease_path, lease, err);
     if (code == 1) {
-        return wait_for_other(path, err);
+        return wait_for_other(home, err);
     }
     if (code) {
         return code;
     }
-    *listener = unix_listen(path, SOCK_STREAM, BACKLOG, err);
+    code = home_make_run(home, err);
+    if (!code && home_path(home, path, "run", "gearsd.sck")) {
+        code = error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
+    }
+    *listener = code ? code : unix_listen(path, SOCK_STREAM, BACKLOG, err);
     if (*listener < 0) {
         lease_release(lease);
         return *listener;

@@ -18,9 +18,9 @@ void startup_options(struct options *options, int argc, char **argv);
 void startup_say(struct options *options, const char *words); /* to ready_fd, closing it */
 /* Leave the caller's session and its descriptors. */
 void startup_detach(const struct options *options);
-/* Take the lease and bind the control socket. 0: ours (*listener); 1: another gearsd serves
- * already, and answers; negative errno. */
-int startup_claim(const struct home *home, struct options *options, struct lease *lease,
+/* Take the lease, make the sockets' folder, bind the control socket. 0: ours (*listener); 1:
+ * another gearsd serves already, and answers; negative errno. */
+int startup_claim(struct home *home, struct options *options, struct lease *lease,
     int *listener, struct error *err);
 /* sd_notify through libsystemd when it is there and asked for. */
 void startup_notify(const char *state);
