@@ -199,12 +199,6 @@ def test_no_configuration_keeps_it_from_starting(
     assert connection["transport"] == "ipc"
 
 
-def test_idle_kernels_are_culled_only_when_asked(start_lab: Callable[..., Lab]) -> None:
-    lab = start_lab(GEARS_IDLE_CULL="2").wait()
-    lab.client.start_notebook("idle.ipynb")
-    wait_until(lambda: lab.kernels() == "", "culling of the idle kernel")
-
-
 def leave_while_running(lab: Lab, kernel: str, session: str, code: str) -> None:
     """Run code whose output nobody listens to; return when it has ended."""
     channels = lab.client.open_channels(kernel, session)
