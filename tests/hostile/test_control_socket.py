@@ -49,12 +49,12 @@ class Victim:
         return Peer(self.path)
 
     def serves(self) -> None:
-        """Another client is answered, at once as people see it."""
+        """Another client is answered, also while the machine is loaded."""
         begin = time.monotonic()
         with self.peer() as peer:
             reply = peer.ask(f"{MANAGER}.Hello")
         assert reply and reply["parameters"]["pid"] == self.pid
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 5
 
     def refuses(self, said: bytes, reason: str) -> None:
         with self.peer() as peer:
@@ -181,7 +181,7 @@ def test_one_byte_at_a_time(victim: Victim) -> None:
             time.sleep(0.1)
     assert len(ended) == len(slow)
     assert min(ended.values()) > 9
-    assert max(ended.values()) < 13
+    assert max(ended.values()) < 20  # ten, and what a loaded machine adds
     assert cpu_ticks(victim.pid) - ticks < 2 * os.sysconf("SC_CLK_TCK")
 
 
