@@ -66,8 +66,9 @@ def supervisor(folder: Path) -> Iterator[tuple[list[str], int]]:
 @contextmanager
 def tmux(folder: Path) -> Iterator[tuple[list[str], int]]:
     words = ["tmux", "-S", str(folder / "tmux.sck"), "-f", "/dev/null"]
+    plain = {**os.environ, "SHELL": "/bin/sh"}
     for i in range(SERVICES):
-        subprocess.run([*words, "new-session", "-d", "-s", f"s{i}", IDLE], check=True)
+        subprocess.run([*words, "new-session", "-d", "-s", f"s{i}", IDLE], check=True, env=plain)
     ask = [*words, "display-message", "-p", "#{pid}"]
     pid = int(subprocess.run(ask, check=True, capture_output=True, text=True).stdout)
     try:

@@ -72,8 +72,10 @@ def time_gears(gears: Gears) -> float:
 
 
 def run(programs: Path, quick: bool, venv: Path | None) -> None:
-    if not venv or not (venv / "bin/jupyter-lab").exists():
-        print("\nStart of JupyterLab: left out, no environment with JupyterLab")
+    if not venv or not all(
+        os.access(venv / "bin" / name, os.X_OK) for name in ("python", "jupyter-lab")
+    ):
+        print("\nStart of JupyterLab: left out, no environment with JupyterLab that may be used")
         return
     bare, own = [], []
     with tempfile.TemporaryDirectory(prefix="gj", dir="/tmp") as name:

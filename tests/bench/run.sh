@@ -10,6 +10,7 @@ build=${GEARS_BENCH_BUILD:-$source/build/bench}
 venv=${GEARS_TEST_VENV:-$source/build/bench-venv}
 peers="socat haproxy nginx-light libnginx-mod-stream supervisor tmux"
 policy=
+PATH=$PATH:/usr/sbin:/sbin # where some peers are
 
 cleanup() {
     [ -z "$policy" ] || rm -f "$policy"
