@@ -53,7 +53,9 @@ class HangingMount:
         """A path to `target` that hangs with the mount."""
         (self.source / "door").mkdir()
         door = self.path / "door"
-        subprocess.run(["mount", "--bind", str(target), str(door)], check=True)
+        bound = subprocess.run(["mount", "--bind", str(target), str(door)], capture_output=True)
+        if bound.returncode:
+            pytest.skip("the right to mount is needed")
         self.doors.append(door)
         return door
 
