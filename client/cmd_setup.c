@@ -61,7 +61,7 @@ int cmd_password(struct cli *cli, int argc, char **argv)
     }
     int code = 0;
     if (from_stdin) {
-        code = fgets(first, sizeof first - 1, stdin) ? 0 : EXIT_FAILED;
+        (void)!fgets(first, sizeof first - 1, stdin);
         first[strcspn(first, "\n")] = 0;
         memcpy(second, first, sizeof second);
     } else {

@@ -92,6 +92,9 @@ static void remove_later(const char *page)
     int inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     bool watched = inotify >= 0 &&
                    inotify_add_watch(inotify, page, IN_CLOSE_NOWRITE | IN_DELETE_SELF) >= 0;
+    if (access(page, F_OK)) {
+        _exit(0); /* removed before it could be watched */
+    }
     int64_t until = clock_monotonic_ms() + UNREAD_MS, left;
     while ((left = until - clock_monotonic_ms()) > 0) {
         struct pollfd item = {.fd = inotify, .events = POLLIN};
@@ -213,6 +216,9 @@ static int open_address(struct cli *cli, const char *name, const char *address)
     remove_later(page);
     file_url(page, &url);
     code = url.failed ? EXIT_FAILED : run_browser(name, url.data);
+    if (code) {
+        unlink(page); /* nobody will read it */
+    }
     text_finish(&url);
     return code;
 }

@@ -122,6 +122,7 @@ def test_the_list_names_what_there_is(gears: Gears) -> None:
         (("completion", "tcsh"), 2, "say bash, zsh or fish"),
         (("ssh-config", "andes"), 4, 'no cluster "andes"'),
         (("password",), 7, "gearsctl password --stdin"),
+        (("password", "--stdin"), 1, "the two differ or are empty; nothing was changed"),
         (("remove", "lab"), 1, "lab"),
     ],
 )
