@@ -9,6 +9,7 @@ import re
 import signal
 from pathlib import Path
 
+from conftest import Gears
 from lab_user import LabUser
 from processes import wait_until
 
@@ -73,27 +74,54 @@ def test_a_notebook_and_the_page_of_a_stopped_lab(lab: LabUser, artifacts: Path)
     page.screenshot(artifacts / "again.png")
 
 
-def test_the_page_outlives_gearsd_and_an_upgrade(lab: LabUser, artifacts: Path) -> None:
+COUNT = """\
+import os, time
+number = 0
+while not os.path.exists({end!r}):
+    if os.path.exists({pause!r}):
+        print("paused", end=" ", flush=True)
+        while os.path.exists({pause!r}):
+            time.sleep(0.01)
+    print(number, end=" ", flush=True)
+    number += 1
+    time.sleep(0.01)
+print("counted", number)"""
+
+
+def kill_relays(gears: Gears) -> None:
+    """All connections end as when the network goes; one may still serve what it had before."""
+    for pid in gears.processes():
+        if Path(f"/proc/{pid}/comm").read_text() == "gears-relay\n":
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_running_cell_goes_on_in_its_page(lab: LabUser, artifacts: Path) -> None:
     gears = lab.gears
-    go = gears.home / "go"
-    count = "import os, time\n"
-    count += f"number = 0\nwhile not os.path.exists({str(go)!r}):\n"
-    count += "    print(number, end=' ', flush=True)\n    number += 1\n    time.sleep(0.01)\n"
-    count += "print('counted', number)\n"
-    lab.write_notebook("count.ipynb", count)
+    pause, end = gears.home / "pause", gears.home / "end"
+    lab.write_notebook("count.ipynb", COUNT.format(pause=str(pause), end=str(end)))
     page = lab.open_page()
     lab.open_notebook(page, "count.ipynb")
     lab.run_all(page)
     page.wait("document.querySelector('.jp-OutputArea-output')", "the first output")
-    shown = len(lab.output(page))
+
+    def await_more(what: str) -> None:
+        shown = len(lab.output(page))
+        wait_until(lambda: len(lab.output(page)) > shown + 200, what)
+
     gears.run("daemon", "upgrade")
-    wait_until(lambda: len(lab.output(page)) > shown + 200, "output after the upgrade")
+    await_more("output after the upgrade")
     os.kill(gears.daemon_pid(), signal.SIGKILL)
-    shown = len(lab.output(page))
-    wait_until(lambda: len(lab.output(page)) > shown + 200, "output without gearsd")
+    await_more("output without gearsd")
     gears.status()
-    go.touch()
+
+    # The laptop sleeps: what is said meanwhile comes when it is back.
+    pause.touch()
+    wait_until(lambda: lab.output(page).rstrip().endswith("paused"), "the pause")
+    kill_relays(gears)
+    pause.unlink()
+    await_more("output after the relay was killed")
+    end.touch()
     wait_until(lambda: "counted" in lab.output(page), "the end of the cell")
-    *numbers, _counted, last = lab.output(page).split()
+    *numbers, _counted, last = lab.output(page).replace("paused ", "").split()
     assert numbers == [str(number) for number in range(int(last))]
     page.screenshot(artifacts / "counted.png")
