@@ -81,9 +81,11 @@ void tree_reap(struct keeper *keeper)
         keeper->exit_at_us = clock_utc_us();
         record_exit_start(keeper);
         control_tell(keeper, LINK_KEEPER_EXITED);
-        if (keeper->phase == PHASE_RUNNING) {
-            signal_tree(SIGTERM);
+        if (keeper->phase == PHASE_RUNNING || keeper->phase == PHASE_ASKED) {
+            signal_tree(SIGTERM); /* what it leaves; a stop has set the time it may take */
             signal_tree(SIGCONT);
+        }
+        if (keeper->phase == PHASE_RUNNING) {
             set_phase(keeper, PHASE_ASKED, clock_monotonic_ms() + CLEAR_MS);
         }
     }

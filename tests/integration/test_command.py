@@ -184,6 +184,19 @@ def test_its_own_signal_stops_it(gears: Gears) -> None:
     assert gears.status("polite")["exit"]["code"] == 0
 
 
+def test_what_the_program_leaves_is_asked_to_end_too(gears: Gears) -> None:
+    define(
+        gears,
+        "[service:leaves]\nkind = command\nready = log:^up$\nstop_timeout = 60s\n"
+        f"cwd = {gears.workspace}\n"
+        'command = sh -c \'(trap "echo bye >said; exit" TERM; echo up;'
+        " while :; do sleep .05; done) & exec sleep 1000'\n",
+    )
+    gears.run("start", "leaves")
+    gears.run("stop", "leaves")
+    assert (gears.workspace / "said").read_text() == "bye\n"
+
+
 def test_an_enabled_service_starts_with_gearsd(gears: Gears) -> None:
     define(gears, "[service:always]\nkind = command\ncommand = sleep 1000\n")
     gears.run("enable", "always")
