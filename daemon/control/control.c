@@ -233,6 +233,7 @@ struct control *control_create(
         free(control);
         return NULL;
     }
+    rebind_start(control);
     return control;
 }
 
@@ -241,6 +242,7 @@ void control_destroy(struct control *control)
     while (control->clients) {
         drop_client(control->clients);
     }
+    rebind_stop(control);
     event_free(control->accept_event);
     varlink_service_destroy(control->service);
     close(control->reserve);

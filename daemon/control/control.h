@@ -6,12 +6,15 @@
 
 struct control;
 
+enum { CONTROL_BACKLOG = 512 };
+
 /* What main does for the protocol: reload, exec another gearsd, end. `done` is called once,
  * later or now; an upgrade is then checked and follows the reply. */
 struct control_calls {
     void (*reload)(void *context, manager_done *done, void *done_context);
     void (*upgrade)(void *context, const char *path, manager_done *done, void *done_context);
     void (*shutdown)(void *context, bool services);
+    bool (*holds)(void *context); /* whether this gearsd's lease is still its own */
     void *context;
 };
 

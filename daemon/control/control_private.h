@@ -24,6 +24,8 @@ struct control {
     struct varlink_service *service;
     struct event *accept_event;
     int listener, reserve; /* reserve: a spare descriptor for EMFILE */
+    int folder_watch;      /* inotify of run/<host>, for a deleted socket file */
+    struct event *folder_event;
     struct client *clients;
     size_t client_count, client_limit;
     int64_t refused, crowd_told_ms;
@@ -66,6 +68,10 @@ bool call_bool(const cJSON *parameters, const char *key);
  * reply at each change before. */
 void wait_for_state(struct control *control, struct varlink_call *call, struct service *service,
     enum service_state goal, int64_t timeout_ms, bool progress);
+
+/* rebind.c: bind the control socket again when its file is deleted and the lease is ours. */
+void rebind_start(struct control *control);
+void rebind_stop(struct control *control);
 
 /* Whether 127.0.0.1:`port` can be bound now. */
 bool forward_port_probe(int port);

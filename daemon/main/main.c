@@ -204,6 +204,11 @@ static void upgrade(void *context, const char *path, manager_done *done, void *d
     }
 }
 
+static bool holds_lease(void *context)
+{
+    return lease_is_held(&((struct daemon *)context)->lease);
+}
+
 static void shutdown_daemon(void *context, bool services)
 {
     struct daemon *daemon = context;
@@ -314,7 +319,7 @@ static int serve(struct daemon *daemon, struct home *home, struct config *config
     }
     daemon->watcher = (struct manager_watcher){on_service_change, daemon, NULL};
     manager_watch(daemon->manager, &daemon->watcher);
-    struct control_calls calls = {reload, upgrade, shutdown_daemon, daemon};
+    struct control_calls calls = {reload, upgrade, shutdown_daemon, holds_lease, daemon};
     daemon->control = control_create(daemon->manager, daemon->listener, &calls, err);
     if (!daemon->control) {
         return -ENOMEM;

@@ -14,8 +14,9 @@
 
 #include "build_id.h"
 #include "common/unixsock.h"
+#include "daemon/control/control.h"
 
-enum { OTHER_TRIES = 1000, OTHER_PAUSE_NS = 10000000, BACKLOG = 512, LOG_WAIT_S = 1 };
+enum { OTHER_TRIES = 1000, OTHER_PAUSE_NS = 10000000, LOG_WAIT_S = 1 };
 
 static void usage(int status)
 {
@@ -138,7 +139,7 @@ int startup_claim(struct home *home, struct options *options, struct lease *leas
     if (!code && home_path(home, path, "run", "gearsd.sck")) {
         code = error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
     }
-    *listener = code ? code : unix_listen(path, SOCK_STREAM, BACKLOG, err);
+    *listener = code ? code : unix_listen(path, SOCK_STREAM, CONTROL_BACKLOG, err);
     if (*listener < 0) {
         lease_release(lease);
         return *listener;

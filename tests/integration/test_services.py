@@ -145,6 +145,20 @@ def test_a_deleted_socket_file_is_made_again(gears: Gears) -> None:
     wait_until(path.exists, "the socket file")
 
 
+def test_a_deleted_control_socket_is_made_again(gears: Gears) -> None:
+    gears.run("run", "steady", "--", "sleep", "1000")
+    daemon, pid = gears.daemon_pid(), gears.status("steady")["pid"]
+    (control,) = gears.home.glob("run/*/gearsd.sck")
+    for _ in range(3):
+        control.unlink()
+        assert gears.daemon_pid() == daemon
+        assert gears.status("steady")["pid"] == pid
+    gears.run("daemon", "upgrade")
+    control.unlink()
+    assert gears.status("steady")["pid"] == pid
+    assert gears.daemon_pid() == daemon
+
+
 def test_bad_configuration_names_file_and_line(gears: Gears) -> None:
     conf = gears.home / "etc/gears.conf"
     conf.write_text(
