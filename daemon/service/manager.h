@@ -111,6 +111,9 @@ void bury(struct service *service, bool adopting);
 /* Launch what is wanted and was never launched: the wish is on disk already. */
 void adopt_launch(struct service *service);
 void instance_launch(struct service *service);
+/* A start did not come about: retried by the policy when the host lacked something for a
+ * moment. */
+void instance_fail(struct service *service, int code, const char *words);
 void instance_kill(struct service *service);
 void instance_ready(struct service *service); /* its keeper remembers since when */
 void instance_attach(struct service *service, int fd);
