@@ -39,6 +39,8 @@ class Gears:
             "HOME": str(home / "user"),
             "GEARS_HOME": str(home),
             "GEARS_SITE_CONFIG": str(home / "no-site.conf"),
+            # Sanitized daemons have no terminal to say it on, and give back what they freed.
+            "ASAN_OPTIONS": f"log_path={home}/asan:quarantine_size_mb=1",
         }
         self.workspace.mkdir()
         (home / "user").mkdir()
@@ -127,7 +129,9 @@ def private_gears(venv: str = CURRENT_VENV) -> Iterator[Gears]:
         if gears.processes():
             gears.run("daemon", "stop", "--services", "--yes")
             wait_until(lambda: not gears.processes(), "the end of every process", 30)
+        reports = [path.read_text("utf-8", "replace") for path in home.glob("asan.*")]
         shutil.rmtree(home)
+        assert not reports, "\n".join(reports)
 
 
 @pytest.fixture

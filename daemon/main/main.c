@@ -355,6 +355,9 @@ int main(int argc, char **argv)
     code = code ? code : home_prepare(&home, &err);
     code = code ? code : startup_prepare_log(&home, &err);
     code = code ? code : startup_claim(&home, &options, &daemon.lease, &daemon.listener, &err);
+    if (code) {
+        config_destroy(config); /* serve, which would keep it, is not reached */
+    }
     if (code == 1) {
         startup_say(&options, "ready\n");
         return 0;
