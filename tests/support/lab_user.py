@@ -11,10 +11,9 @@ from conftest import Gears
 class LabUser:
     """One user, one browser, one lab behind `gearsctl forward`."""
 
-    def __init__(self, gears: Gears, browser: Browser, port: int) -> None:
+    def __init__(self, gears: Gears, browser: Browser) -> None:
         self.gears = gears
         self.browser = browser
-        self.port = port
 
     def write_notebook(self, name: str, *sources: str) -> None:
         """Code cells, and text where a source begins with #␣."""
