@@ -63,13 +63,23 @@ segment_name *segments_list(const char *folder, size_t *count)
     return names;
 }
 
+/* Now, or just after the newest segment: a clock that was set back changes no order. */
+static long long next_name(const char *folder)
+{
+    size_t count;
+    segment_name *names = segments_list(folder, &count);
+    long long now = clock_utc_us(), newest = count ? strtoll(names[count - 1], NULL, 10) : 0;
+    free(names);
+    return newest >= now ? newest + 1 : now;
+}
+
 int segment_open(const char *folder)
 {
     char path[PATH_MAX];
     if (mkdir(folder, 0700) && errno != EEXIST) {
         return -errno;
     }
-    if (snprintf(path, sizeof path, "%s/%016lld.log", folder, (long long)clock_utc_us()) >=
+    if (snprintf(path, sizeof path, "%s/%016lld.log", folder, next_name(folder)) >=
         (int)sizeof path) {
         return -ENAMETOOLONG;
     }

@@ -81,6 +81,19 @@ def test_a_jump_of_the_clock_fires_no_timer_and_loses_none(
     assert ahead in ((29, 30) if jump[0] == "+" else (-30, -31))
 
 
+def test_a_clock_set_back_keeps_the_order_of_logs(gears: Gears) -> None:
+    """A segment of a time to come is there already: what is said now comes after it."""
+    host = json.loads(gears.run("status", "--json").stdout)["host"]
+    folder = gears.home / "log" / host / "talk"
+    folder.mkdir(mode=0o700)
+    stamp = int((time.time() + 30 * 86400) * 1e6)
+    (folder / f"{stamp:016d}.log").write_text(f"{stamp / 1e6:.6f} o before the jump\n")
+    gears.run("run", "talk", "--", "sh", "-c", "echo after the jump; exec sleep 1000")
+    wait_until(lambda: "after" in gears.run("logs", "talk").stdout, "the line")
+    lines = gears.run("logs", "talk").stdout.splitlines()
+    assert lines == ["before the jump", "after the jump"]
+
+
 def test_a_gearsd_out_of_descriptors_recovers(gears: Gears) -> None:
     once = Once(gears, keys="restart = always\n")
     gears.run("start", "once")
