@@ -90,7 +90,11 @@ class Tracer:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.communicate()
+        try:
+            self.process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:  # it may wait for a thread that has gone
+            self.process.kill()
+            self.process.communicate()
         self.output.unlink(missing_ok=True)
 
     def __enter__(self) -> Tracer:
