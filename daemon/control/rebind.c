@@ -19,9 +19,16 @@ static void bind_again(struct control *control)
 {
     char path[PATH_MAX];
     struct error err;
-    if (home_path(&control->manager->home, path, "run", "%s", name) || !access(path, F_OK) ||
-        !control->calls.holds(control->calls.context)) {
-        return; /* another's now, or made again meanwhile */
+    if (home_path(&control->manager->home, path, "run", "%s", name)) {
+        return;
+    }
+    if (!control->calls.holds(control->calls.context)) {
+        log_line("control socket and lease are another gearsd's now; this one ends");
+        control->calls.shutdown(control->calls.context, false);
+        return;
+    }
+    if (!access(path, F_OK)) {
+        return; /* made again meanwhile */
     }
     /* On the loop: the folder has just answered, and a client waits. */
     int fd = unix_listen(path, SOCK_STREAM, CONTROL_BACKLOG, &err);

@@ -204,9 +204,16 @@ static void upgrade(void *context, const char *path, manager_done *done, void *d
     }
 }
 
+/* A lease that a cleaner took is taken again, unless another gearsd was quicker. */
 static bool holds_lease(void *context)
 {
-    return lease_is_held(&((struct daemon *)context)->lease);
+    struct daemon *daemon = context;
+    struct lease again;
+    if (!lease_is_held(&daemon->lease) && access(daemon->lease.path, F_OK) &&
+        !lease_acquire(&daemon->manager->home, daemon->lease.path, &again, NULL)) {
+        daemon->lease = again;
+    }
+    return lease_is_held(&daemon->lease);
 }
 
 static void shutdown_daemon(void *context, bool services)

@@ -150,6 +150,7 @@ def test_a_deleted_control_socket_is_made_again(gears: Gears) -> None:
     daemon, pid = gears.daemon_pid(), gears.status("steady")["pid"]
     (control,) = gears.home.glob("run/*/gearsd.sck")
     for _ in range(3):
+        control.with_name("gearsd.lease").unlink()
         control.unlink()
         assert gears.daemon_pid() == daemon
         assert gears.status("steady")["pid"] == pid
@@ -157,6 +158,21 @@ def test_a_deleted_control_socket_is_made_again(gears: Gears) -> None:
     control.unlink()
     assert gears.status("steady")["pid"] == pid
     assert gears.daemon_pid() == daemon
+
+
+def test_a_daemon_whose_place_was_taken_ends(gears: Gears) -> None:
+    gears.run("run", "steady", "--", "sleep", "1000")
+    daemon, pid = gears.daemon_pid(), gears.status("steady")["pid"]
+    (control,) = gears.home.glob("run/*/gearsd.sck")
+    os.kill(daemon, signal.SIGSTOP)  # it cannot see to its files
+    control.with_name("gearsd.lease").unlink()
+    control.unlink()
+    successor = gears.daemon_pid()
+    assert successor != daemon
+    os.kill(daemon, signal.SIGCONT)
+    wait_until(lambda: not alive(daemon), "the end of the one that was replaced", 20)
+    assert gears.daemon_pid() == successor
+    assert gears.status("steady")["pid"] == pid
 
 
 def test_bad_configuration_names_file_and_line(gears: Gears) -> None:
