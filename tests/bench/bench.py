@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", type=Path, help="the folder of gearsctl and bench_load")
     parser.add_argument("--venv", type=Path, help="a Python environment with JupyterLab")
-    parser.add_argument("--quick", action="store_true", help="about a minute, rougher")
+    parser.add_argument("--quick", action="store_true", help="about a minute and a half, rougher")
     parser.add_argument("--only", choices=("relay", "control", "lab"), action="append")
     options = parser.parse_args()
     start = time.monotonic()

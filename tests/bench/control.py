@@ -67,14 +67,15 @@ def supervisor(folder: Path) -> Iterator[tuple[list[str], int]]:
 def tmux(folder: Path) -> Iterator[tuple[list[str], int]]:
     words = ["tmux", "-S", str(folder / "tmux.sck"), "-f", "/dev/null"]
     plain = {**os.environ, "SHELL": "/bin/sh"}
-    for i in range(SERVICES):
-        subprocess.run([*words, "new-session", "-d", "-s", f"s{i}", IDLE], check=True, env=plain)
     ask = [*words, "display-message", "-p", "#{pid}"]
-    pid = int(subprocess.run(ask, check=True, capture_output=True, text=True).stdout)
     try:
+        for i in range(SERVICES):
+            make = [*words, "new-session", "-d", "-s", f"s{i}", IDLE]
+            subprocess.run(make, check=True, env=plain)
+        pid = int(subprocess.run(ask, check=True, capture_output=True, text=True).stdout)
         yield [*words, "ls"], pid
     finally:
-        subprocess.run([*words, "kill-server"], check=True)
+        subprocess.run([*words, "kill-server"], check=False)
 
 
 def time_commands(

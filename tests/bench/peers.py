@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from home import Gears, wait_until
@@ -43,6 +43,7 @@ class Relay:
         try:
             wait_until(lambda: all(path.exists() for path in paths), f"{self.name} to listen", 10)
         except TimeoutError as error:
+            self.stop()
             raise RuntimeError(f"{error}; its log: {log.read_text()}") from None
 
     def stop(self) -> None:
@@ -124,14 +125,12 @@ def gears_relay(gears: Gears) -> Relay:
     return relay
 
 
-def start_all(folder: Path, targets: dict[str, str], core: int) -> list[Relay]:
-    """Every peer that is installed; one line for each that is not."""
-    relays = []
+def start_all(folder: Path, targets: dict[str, str], core: int) -> Iterator[Relay]:
+    """Every peer that is installed, each as it is up."""
     if shutil.which("socat"):
-        relays.append(start_socat(folder, targets, core))
+        yield start_socat(folder, targets, core)
     if shutil.which("haproxy"):
-        relays.append(start_haproxy(folder, targets, core, tuned=False))
-        relays.append(start_haproxy(folder, targets, core, tuned=True))
+        yield start_haproxy(folder, targets, core, tuned=False)
+        yield start_haproxy(folder, targets, core, tuned=True)
     if shutil.which("nginx") and STREAM_MODULE.exists():
-        relays.append(start_nginx(folder, targets, core))
-    return relays
+        yield start_nginx(folder, targets, core)

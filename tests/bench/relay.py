@@ -274,7 +274,8 @@ def run(programs: Path, quick: bool) -> None:
         direct.fronts = targets
         bench.relays = [direct]
         try:
-            bench.relays += peers.start_all(Path(folder), targets, core)
+            for peer in peers.start_all(Path(folder), targets, core):
+                bench.relays.append(peer)
             bench.relays.append(wait_until(lambda: peers.gears_relay(gears), "gears-relay"))
             for pid in (*servers.values(), *bench.relays[-1].pids):
                 favour(core, pid)
