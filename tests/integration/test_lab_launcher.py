@@ -245,6 +245,39 @@ def test_what_a_kernel_says_meanwhile_is_replayed(
     assert lab.client.run(kernel, "print('goes on')") == "goes on\n"
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_what_a_sleeping_laptop_took_unread_is_replayed(
+    start_lab: Callable[..., Lab], noticed: bool
+) -> None:
+    lab = start_lab().wait()
+    _, kernel = lab.client.start_notebook("asleep.ipynb")
+    session = uuid.uuid4().hex
+    channels = lab.client.open_channels(kernel, session)
+    go, done = lab.home / "go", lab.home / "done"
+    code = f"""
+import os, time
+print('awake', flush=True)
+while not os.path.exists({str(go)!r}): time.sleep(0.01)
+for n in range(20):
+    print(n, flush=True)
+    time.sleep(0.02)
+open({str(done)!r}, 'w').close()
+time.sleep(1)
+"""
+    lab.client.send(channels, code, session)
+    while json.loads(channels.recv()).get("content", {}).get("text") != "awake\n":
+        pass
+    go.touch()  # from here on nothing is read
+    wait_until(done.exists, "output into the sleeping page")
+    if noticed:
+        channels.sock.close()  # no word of goodbye
+        wait_until(lambda: "Starting buffering" in lab.text(), "buffering")
+    text = read_until_idle(lab, kernel, session)
+    numbers = text.replace("awake\n", "").split()
+    assert numbers == [str(n) for n in range(20)]
+    assert lab.client.run(kernel, "print('goes on')") == "goes on\n"
+
+
 def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

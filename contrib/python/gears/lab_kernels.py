@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,15 @@ class GearsKernelManager(AsyncMappingKernelManager):
             self._kernel_buffers[kernel_id]["buffer"].append(message)
         else:
             self._late.setdefault(kernel_id, []).append(message)
+
+    def keep_before(self, kernel_id: str, messages: Iterable[Any]) -> None:
+        """Keep what came before anything that was late."""
+        if kernel_id not in self._kernel_buffers:
+            self._late[kernel_id] = [*messages, *self._late.get(kernel_id, [])]
+
+    def forget_late(self, kernel_id: str) -> None:
+        """Another page listens: it has heard the same."""
+        self._late.pop(kernel_id, None)
 
     def get_buffer(self, kernel_id: str, session_key: str) -> Any:
         """What was kept, for whoever comes first: a page that was closed does not come back."""

@@ -6,6 +6,7 @@ Loaded by lab.py; knows the websocket classes of jupyter_server 1 and 2.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections import OrderedDict, deque
@@ -15,6 +16,7 @@ from typing import Any
 
 Message = tuple[str, list[bytes]]  # the channel and the parts as they came
 DELIMITER = b"<IDS|MSG>"
+TAIL_BYTES = 8 * 1024 * 1024
 FOR_ANYBODY = {
     *("stream", "display_data", "update_display_data", "execute_result", "error", "status"),
     *("execute_input", "clear_output", "execute_reply"),
@@ -127,19 +129,120 @@ def replay_without_limit(websocket: Any) -> None:
     websocket._limit_rate = limit_live_rate
 
 
-def keep_what_comes_late(websocket: Any, method: str, manager: str) -> None:
-    """A page may close before its sockets are subscribed, or while a message is on its way."""
-    deliver = getattr(websocket, method)
+class Tail:
+    """What was sent to a page and not yet confirmed: a sleeping laptop takes it all, reads none.
+
+    A ping follows whatever is sent, one at a time; its pong says that all before it arrived.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.messages: deque[Message] = deque()
+        self._first = 0
+        self._asked = 0  # the messages before this number; 0: nothing is asked
+
+    def append(self, message: Message) -> None:
+        self.messages.append(message)
+        self.bytes += memory_of(message)
+        while self.bytes > self.max_bytes:
+            self._forget()
+
+    def _forget(self) -> None:
+        self.bytes -= memory_of(self.messages.popleft())
+        self._first += 1
+
+    def question(self) -> bytes | None:
+        """The words of the next ping, if one is due."""
+        if self._asked or not self.messages:
+            return None
+        self._asked = self._first + len(self.messages)
+        return b"gears %d" % self._asked
+
+    def answer(self, words: bytes) -> None:
+        if self._asked and words == b"gears %d" % self._asked:
+            while self.messages and self._first < self._asked:
+                self._forget()
+            self._asked = 0
+
+
+def handler_of(connection: Any) -> Any:
+    """The tornado handler: another object in jupyter_server 2, the same in 1."""
+    return getattr(connection, "websocket_handler", connection)
+
+
+def tail_of(connection: Any) -> Tail:
+    if not hasattr(connection, "_gears_tail"):
+        connection._gears_tail = Tail(TAIL_BYTES)
+    return connection._gears_tail
+
+
+def ask(connection: Any) -> None:
+    words = tail_of(connection).question()
+    if words is not None:
+        with contextlib.suppress(Exception):  # it is closing
+            handler_of(connection).ping(words)
+
+
+def keep_what_does_not_arrive(websocket: Any, deliver_name: str, manager_name: str) -> None:
+    """A page may close with messages on their way, or before its sockets are subscribed."""
+    deliver = getattr(websocket, deliver_name)
 
     def deliver_or_keep(self: Any, stream: Any, parts: list[bytes]) -> None:
-        connection = getattr(self, "websocket_handler", self).ws_connection
+        connection = handler_of(self).ws_connection
+        message = (stream if isinstance(stream, str) else stream.channel, parts)
         if connection is None or connection.is_closing():
-            channel = stream if isinstance(stream, str) else stream.channel
-            getattr(self, manager).keep_late(self.kernel_id, (channel, parts))
-        else:
-            deliver(self, stream, parts)
+            getattr(self, manager_name).keep_late(self.kernel_id, message)
+            return
+        tail_of(self).append(message)
+        deliver(self, stream, parts)
+        ask(self)
 
-    setattr(websocket, method, deliver_or_keep)
+    setattr(websocket, deliver_name, deliver_or_keep)
+
+
+def confirm_by_pongs(handler: Any) -> None:
+    on_pong = handler.on_pong
+
+    def confirm(self: Any, data: bytes) -> None:
+        on_pong(self, data)
+        connection = getattr(self, "connection", None) or self
+        if hasattr(connection, "_gears_tail"):
+            connection._gears_tail.answer(data)
+            ask(connection)
+
+    handler.on_pong = confirm
+
+
+def keep_the_tail(websocket: Any, close_name: str, manager_name: str) -> None:
+    """A page that said goodbye has read everything; for another, what is unconfirmed is kept."""
+    close = getattr(websocket, close_name)
+
+    def close_once(self: Any) -> None:
+        if getattr(self, "_gears_closed", False):
+            return
+        self._gears_closed = True
+        manager = getattr(self, manager_name)
+        if handler_of(self).close_code is None:
+            manager.keep_before(self.kernel_id, tail_of(self).messages)
+        close(self)
+        manager.forget_late(self.kernel_id)
+
+    setattr(websocket, close_name, close_once)
+
+
+def replace_at_once(websocket: Any) -> None:
+    """A page that comes back before its old connection is found dead goes on where that was."""
+    register = websocket._register_session
+
+    async def register_session(self: Any) -> None:
+        stale = self._open_sessions.get(f"{self.kernel_id}:{self.session.session}")
+        if stale is not None and getattr(stale, "connection", None) is not None:
+            stale.connection.disconnect()
+            stale.close()
+        await register(self)
+
+    websocket._register_session = register_session
 
 
 def install() -> None:
@@ -147,11 +250,18 @@ def install() -> None:
         from jupyter_server.services.kernels.connection.channels import (
             ZMQChannelsWebsocketConnection as Websocket,
         )
+        from jupyter_server.services.kernels.websocket import KernelWebsocketHandler as Handler
 
-        keep_what_comes_late(Websocket, "handle_outgoing_message", "multi_kernel_manager")
+        manager = "multi_kernel_manager"
+        keep_what_does_not_arrive(Websocket, "handle_outgoing_message", manager)
+        keep_the_tail(Websocket, "disconnect", manager)
+        replace_at_once(Websocket)
     except ImportError:  # jupyter_server 1.x
         from jupyter_server.services.kernels.handlers import ZMQChannelsHandler as Websocket
 
-        keep_what_comes_late(Websocket, "_on_zmq_reply", "kernel_manager")
+        Handler = Websocket
+        keep_what_does_not_arrive(Websocket, "_on_zmq_reply", "kernel_manager")
+        keep_the_tail(Websocket, "on_close", "kernel_manager")
+    confirm_by_pongs(Handler)
     resume_without_nudge(Websocket)
     replay_without_limit(Websocket)
