@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/unixsock.h"
@@ -14,6 +15,8 @@
 enum { ORDERS_PER_ROUND = 64 };
 
 static void act(struct relay *relay, const struct link_message *message);
+static void on_link(struct source *source, uint32_t events);
+static void leave_if_lost(struct relay *relay);
 
 static void on_controller(struct source *source, uint32_t events)
 {
@@ -33,6 +36,7 @@ static void on_controller(struct source *source, uint32_t events)
         } else if (code != -EBADMSG &&
                    code != -ECONNRESET) { /* a reset comes before the rest */
             relay_close(source);
+            leave_if_lost(relay);
         }
     }
 }
@@ -42,6 +46,51 @@ static void take(struct relay *relay, int fd)
     relay_close(&relay->controller);
     relay->controller = (struct source){on_controller, fd, 0};
     relay_arm(relay, &relay->controller, EPOLLIN);
+}
+
+/* Take no one in any more; the loop ends with the last connection. */
+static void leave(struct relay *relay)
+{
+    relay->draining = true;
+    for (struct service *s = relay->services; s; s = s->next) {
+        listener_close_all(s, false);
+        connection_service_changed(s); /* who waits now tries by itself */
+    }
+    link_door_close(&relay->door);
+    relay->link = (struct source){on_link, -1, 0};
+}
+
+/* Nobody leads this relay and no successor of gearsd can find it: another serves by now. */
+static void leave_if_lost(struct relay *relay)
+{
+    if (relay->lost && relay->controller.fd < 0 && !relay->draining) {
+        leave(relay);
+    }
+}
+
+static int listen_at_link(struct relay *relay, struct error *err)
+{
+    struct stat st;
+    int code = link_door_listen(&relay->door, relay->link_path, err);
+    if (!code && !lstat(relay->link_path, &st)) {
+        relay->link_inode = st.st_ino;
+    }
+    return code;
+}
+
+void control_check_link(struct relay *relay)
+{
+    struct stat st;
+    struct error err;
+    if (relay->draining) {
+        return;
+    }
+    if (!lstat(relay->link_path, &st)) {
+        relay->lost = st.st_ino != relay->link_inode;
+    } else {
+        relay->lost = errno != ENOENT || listen_at_link(relay, &err);
+    }
+    leave_if_lost(relay);
 }
 
 static void on_link(struct source *source, uint32_t events)
@@ -66,7 +115,7 @@ int control_start(struct relay *relay, int fd, struct error *err)
     }
     take(relay, fd);
     link_door_init(&relay->door);
-    int code = link_door_listen(&relay->door, relay->link_path, err);
+    int code = listen_at_link(relay, err);
     if (code) {
         return code;
     }
@@ -156,13 +205,7 @@ static void listen_on(
 
 static void drain(struct relay *relay, uint32_t request)
 {
-    relay->draining = true;
-    for (struct service *s = relay->services; s; s = s->next) {
-        listener_close_all(s, false);
-        connection_service_changed(s); /* who waits now tries by itself */
-    }
-    link_door_close(&relay->door);
-    relay->link = (struct source){on_link, -1, 0};
+    leave(relay);
     reply_ok(relay, request, -1, 0);
 }
 

@@ -74,13 +74,48 @@ static void ignore_signals(void)
     signal(SIGINT, SIG_IGN);
 }
 
+static bool is_link(const struct inotify_event *event)
+{
+    const char *name = strrchr(relay.link_path, '/');
+    return event->len && name && !strcmp(event->name, name + 1);
+}
+
 static void on_inotify(struct source *source, uint32_t events)
 {
     (void)events;
-    char buffer[4096];
-    while (read(source->fd, buffer, sizeof buffer) > 0) {
+    char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    bool link = false, gone = false;
+    ssize_t n;
+    while ((n = read(source->fd, buffer, sizeof buffer)) > 0) {
+        for (char *at = buffer; at < buffer + n;) {
+            const struct inotify_event *event = (const struct inotify_event *)at;
+            link = link || is_link(event) || (event->mask & IN_IGNORED);
+            gone = gone || (event->mask & (IN_DELETE | IN_MOVED_FROM));
+            at += sizeof *event + event->len;
+        }
     }
-    listener_check_files(&relay);
+    if (gone) {
+        listener_check_files(&relay);
+    }
+    if (link) {
+        control_check_link(&relay);
+    }
+}
+
+/* The folders of the public sockets and of our own. */
+static int watch_folders(int fd)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", relay.link_path);
+    char *slash = strrchr(folder, '/');
+    if (slash) {
+        *slash = 0;
+    }
+    return inotify_add_watch(fd, relay.run_dir, IN_DELETE | IN_MOVED_FROM) < 0 ||
+                   inotify_add_watch(
+                       fd, folder, IN_MASK_ADD | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO) < 0
+               ? -errno
+               : 0;
 }
 
 static int make_counters(void)
@@ -136,8 +171,7 @@ static int set_up(struct error *err)
         return code;
     }
     relay.run_watch = (struct source){on_inotify, inotify_init1(IN_CLOEXEC | IN_NONBLOCK), 0};
-    if (relay.run_watch.fd < 0 ||
-        inotify_add_watch(relay.run_watch.fd, relay.run_dir, IN_DELETE | IN_MOVED_FROM) < 0) {
+    if (relay.run_watch.fd < 0 || watch_folders(relay.run_watch.fd)) {
         relay_close(&relay.run_watch);
         relay_log(&relay, "deleted sockets will not be noticed cause=\"%s\"", strerror(errno));
         return 0;

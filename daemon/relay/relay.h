@@ -59,6 +59,8 @@ struct relay {
     int epoll;
     struct source link, controller, run_watch; /* link: the door; run_watch: inotify */
     struct link_door door;
+    ino_t link_inode;
+    bool lost; /* link_path is not ours any more and could not be made again */
     char run_dir[PATH_MAX], link_path[PATH_MAX], nonce[33], build[48];
     bool draining;
     bool paused; /* no descriptor left: listeners are deaf until resume_ms or a close */
@@ -120,6 +122,8 @@ int sockdiag_open(void); /* once, before the first question. 0 or a negative err
 int sockdiag_check_peer(int fd);
 
 /* control.c */
+/* Something happened to link_path's name: make it again, or leave when nobody can. */
+void control_check_link(struct relay *relay);
 /* `fd` is the first controller; others connect to link_path. 0 or a negative errno. */
 int control_start(struct relay *relay, int fd, struct error *err);
 void control_send(struct relay *relay, struct link_frame *frame);

@@ -49,6 +49,8 @@ class Relay:
         self.slots: dict[str, int] = {}
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.request = 1
+        with (BIN / "gears-relay").open("rb") as program:
+            os.fsync(program)  # pages just built and not on the disk yet would count as its own
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link.settimeout(30)
         high = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
