@@ -141,7 +141,11 @@ static int send_call(struct cli *cli, const char *method, cJSON *parameters, boo
         cJSON_Delete(parameters);
         return code;
     }
-    if (varlink_client_send(cli->client, full, parameters, more, &err)) {
+    code = varlink_client_send(cli->client, full, parameters, more, &err);
+    if ((code == -EPIPE || code == -ECONNRESET) && !cli->answered && cli->autostart) {
+        return RETRY; /* it died as we connected and heard nothing */
+    }
+    if (code) {
         cli_say("%s", err.text);
         return EXIT_UNREACHABLE;
     }
