@@ -162,26 +162,23 @@ static void *prepare_log(void *argument)
 
 int startup_prepare_log(const struct home *home, struct error *err)
 {
+    static struct log_job job; /* outlives this call when the log hangs */
     pthread_t thread;
     struct timespec until;
-    struct log_job *job = calloc(1, sizeof *job);
-    if (job) {
-        job->home = *home;
+    job.home = *home;
+    if (pthread_create(&thread, NULL, prepare_log, &job)) {
+        return error_set(err, -EAGAIN, "no thread left");
     }
-    if (!job || pthread_create(&thread, NULL, prepare_log, job)) {
-        free(job);
-        return error_set(err, -ENOMEM, "out of memory");
-    }
-    clock_gettime(CLOCK_MONOTONIC, &until);
+    clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += LOG_WAIT_S;
-    if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until)) {
-        pthread_detach(thread); /* it makes the folders when they answer, and keeps the job */
+    if (pthread_timedjoin_np(thread, NULL, &until)) {
+        pthread_detach(thread); /* it makes the folders when they answer */
         return 0;
     }
-    int code = job->code;
-    *err = code ? job->err : *err;
-    free(job);
-    return code;
+    if (job.code) {
+        *err = job.err;
+    }
+    return job.code;
 }
 
 void startup_notify(const char *state)
