@@ -186,9 +186,9 @@ def test_a_thousand_connections(target: tuple[Path, int]) -> None:
         for _ in range(1000):
             peers.append(stack.enter_context(connect(path, socket.SOCK_SEQPACKET)))
         assert is_ended(peers[0])
-        # One more is gearsd's own, when it came by the door.
-        wait_until(lambda: connections(path) <= PLACES + 1, "the end of who has no place")
-        assert connections(path) >= PLACES
+        # One more is gearsd's own, when it came by the door. The kernel's list is no snapshot.
+        full = (PLACES, PLACES + 1)
+        wait_until(lambda: connections(path) in full, "the end of who has no place")
         wait_until_idle(pid)
         assert memory(pid) - resident < 4 << 20
     wait_until(lambda: connections(path) <= 1, "the end of the crowd")
