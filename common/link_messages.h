@@ -44,7 +44,7 @@ enum link_type {
                                one descriptor: the counters' memory (common/relay_counters.h) */
     LINK_RELAY_SERVICE =
         50, /* → create or change: SERVICE, TARGET_PATH|TARGET_PORT, SERVICE_STATE,
-                 TEXT? (cause) SINCE COMMAND? (what helps) WAIT_MS; ← OK SLOT */
+                 TEXT? (cause) SINCE COMMAND? (what helps) WAIT_MS; ← OK SLOT SERVICE */
     LINK_RELAY_FORGET = 51, /* → SERVICE: drop it, its listeners and connections; ← OK */
     LINK_RELAY_LISTEN = 52, /* → SERVICE LISTEN_PATH | LISTEN_PORT (0..65535; loopback, 0 = any)
                                  ; ← OK PORT?, or ERROR. Again for what is there: OK */

@@ -145,13 +145,10 @@ void control_status(struct relay *relay, uint32_t request)
     control_send(relay, &frame);
 }
 
-static void reply_ok(struct relay *relay, uint32_t request, int slot, int port)
+static void reply_ok(struct relay *relay, uint32_t request, int port)
 {
     struct link_frame frame;
     link_frame_start(&frame, LINK_RELAY_OK, request);
-    if (slot >= 0) {
-        link_frame_u64(&frame, LINK_TAG_SLOT, (uint64_t)slot);
-    }
     if (port > 0) {
         link_frame_u64(&frame, LINK_TAG_PORT, (uint64_t)port);
     }
@@ -183,7 +180,11 @@ static void put_service(
     link_find_string(message, LINK_TAG_COMMAND, 0, service->command, sizeof service->command);
     service->since_us = (int64_t)link_u64(message, LINK_TAG_SINCE, 0);
     service->wait_ms = (int64_t)link_u64(message, LINK_TAG_WAIT_MS, 60000);
-    reply_ok(relay, message->request, service->slot, 0);
+    struct link_frame frame;
+    link_frame_start(&frame, LINK_RELAY_OK, message->request);
+    link_frame_u64(&frame, LINK_TAG_SLOT, (uint64_t)service->slot);
+    link_frame_string(&frame, LINK_TAG_SERVICE, service->name);
+    control_send(relay, &frame);
     connection_service_changed(service);
 }
 
@@ -199,14 +200,14 @@ static void listen_on(
     if (code) {
         reply_error(relay, message, code, err.text);
     } else {
-        reply_ok(relay, message->request, -1, is_path ? 0 : port);
+        reply_ok(relay, message->request, is_path ? 0 : port);
     }
 }
 
 static void drain(struct relay *relay, uint32_t request)
 {
     leave(relay);
-    reply_ok(relay, request, -1, 0);
+    reply_ok(relay, request, 0);
 }
 
 static void act(struct relay *relay, const struct link_message *message)
@@ -237,10 +238,10 @@ static void act(struct relay *relay, const struct link_message *message)
         bool is_path = link_find_string(message, LINK_TAG_LISTEN_PATH, 0, path, sizeof path);
         listener_close(service, is_path ? path : NULL,
             (uint16_t)link_u64(message, LINK_TAG_LISTEN_PORT, 0));
-        reply_ok(relay, message->request, -1, 0);
+        reply_ok(relay, message->request, 0);
     } else if (message->type == LINK_RELAY_FORGET) {
         service_forget(service);
-        reply_ok(relay, message->request, -1, 0);
+        reply_ok(relay, message->request, 0);
     } else {
         struct link_frame frame;
         link_frame_start(&frame, LINK_UNSUPPORTED, message->request);

@@ -29,7 +29,7 @@ struct relay_client {
     bool ending;
     bool found; /* the relay was there before this gearsd: it has counters to tell */
     uint32_t request;
-    char asked[256][33]; /* services whose slot an answer will tell, by request % 256 */
+    char asked[256][33]; /* for relays that answer without the name: by request % 256 */
 };
 
 static void connect_or_start(struct relay_client *client);
@@ -197,7 +197,8 @@ static void on_message(void *context, struct link_message *message)
         break;
     case LINK_RELAY_OK:
         if (message->request >= SLOT_REQUEST) {
-            service = manager_find(client->manager, client->asked[message->request % 256]);
+            service = manager_find(
+                client->manager, name[0] ? name : client->asked[message->request % 256]);
             uint64_t slot = link_u64(message, LINK_TAG_SLOT, RELAY_SLOTS);
             if (service) {
                 service->relay_slot = slot < RELAY_SLOTS ? (int)slot : -1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -200,3 +201,25 @@ def test_the_forward_is_for_its_user_only(gears: Gears) -> None:
         assert client.recv(1) == b""
     with socket.create_connection(("127.0.0.1", port), 30) as mine:
         assert echoes(mine, b"mine")
+
+
+def test_each_of_many_services_is_counted(gears: Gears) -> None:
+    """More of them than a gearsd that knew answers by a small number could tell apart."""
+    count = 300
+    (gears.home / "etc/gears.conf").write_text(
+        "".join(
+            f"[service:s{i}]\nkind = command\nready = started\nenabled = yes\n"
+            "command = sh -c 'exec sleep 1000' {socket}\n"
+            for i in range(count)
+        )
+    )
+
+    def services() -> list[dict[str, object]]:
+        found = json.loads(gears.run("status", "--json").stdout)["services"]
+        return [service for service in found if service["kind"] == "command"]
+
+    wait_until(lambda: all(one["state"] == "ready" for one in services()), "every service", 60)
+    with contextlib.ExitStack() as stack:
+        for one in services():
+            stack.enter_context(connect(str(one["socket"])))
+        wait_until(lambda: all(one["connections"] == 1 for one in services()), "every count")
