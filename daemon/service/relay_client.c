@@ -17,7 +17,14 @@
 #include "daemon/service/manager.h"
 #include "daemon/service/spawn.h"
 
-enum { SLOT_REQUEST = 1 << 24, WAIT_MS = 120000, RETRY_FIRST_MS = 100, RETRY_MOST_MS = 30000 };
+enum {
+    SLOT_REQUEST = 1 << 24,
+    WAIT_MS = 120000,
+    RETRY_FIRST_MS = 100,
+    RETRY_MOST_MS = 30000,
+    ORDERS_MOST = 32,
+    UNANSWERED_MS = 1000
+};
 
 struct relay_client {
     struct manager *manager;
@@ -25,6 +32,8 @@ struct relay_client {
     struct relay_counters *counters; /* NULL: none mapped */
     char build[48];
     struct event *retry;
+    struct event *unanswered; /* armed while services wait for answers to earlier orders */
+    int orders;               /* sent and not answered: at most ORDERS_MOST when one is put */
     int tries;
     bool ending;
     bool found; /* the relay was there before this gearsd: it has counters to tell */
@@ -61,6 +70,8 @@ static void send_frame(struct relay_client *client, struct link_frame *frame)
         link_frame_finish(frame);
     } else if (code) {
         log_line("relay takes no message cause=\"%s\"", strerror(-code));
+    } else {
+        client->orders++;
     }
 }
 
@@ -96,11 +107,8 @@ static void describe(const struct service *service, char *out, size_t size)
         *cause ? ": " : "", cause);
 }
 
-void relay_client_put(struct relay_client *client, struct service *service)
+static void put(struct relay_client *client, struct service *service)
 {
-    if (!client || !client->peer || !service_is_served(service)) {
-        return;
-    }
     struct link_frame frame;
     const char *name = service->config->name;
     char path[PATH_MAX], command[80], cause[200];
@@ -123,6 +131,50 @@ void relay_client_put(struct relay_client *client, struct service *service)
     link_frame_u64(&frame, LINK_TAG_WAIT_MS, WAIT_MS);
     send_frame(client, &frame);
     send_listeners(client, service);
+}
+
+/* Neither side's socket can fill: a service waits here, its newest state being sent once
+ * earlier orders have been answered. */
+static void put_waiting(struct relay_client *client)
+{
+    struct timeval patience = {UNANSWERED_MS / 1000, UNANSWERED_MS % 1000 * 1000};
+    for (struct service *s = client->manager->services; s && client->peer; s = s->next) {
+        if (s->relay_waits && client->orders >= ORDERS_MOST) {
+            event_add(client->unanswered, &patience);
+            return;
+        }
+        if (s->relay_waits) {
+            s->relay_waits = false;
+            put(client, s);
+        }
+    }
+    event_del(client->unanswered);
+}
+
+/* An answer was lost, as when gearsd stood still for long. */
+static void on_unanswered(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct relay_client *client = argument;
+    client->orders = 0;
+    put_waiting(client);
+}
+
+static void count_answer(struct relay_client *client)
+{
+    client->orders -= client->orders > 0;
+    if (event_pending(client->unanswered, EV_TIMEOUT, NULL)) {
+        put_waiting(client);
+    }
+}
+
+void relay_client_put(struct relay_client *client, struct service *service)
+{
+    if (client && client->peer && service_is_served(service)) {
+        service->relay_waits = true;
+        put_waiting(client);
+    }
 }
 
 void relay_client_forget(struct relay_client *client, struct service *service)
@@ -148,9 +200,11 @@ void relay_client_unlisten_port(
 
 static void put_all(struct relay_client *client)
 {
+    client->orders = 0;
     for (struct service *s = client->manager->services; s; s = s->next) {
-        relay_client_put(client, s);
+        s->relay_waits = service_is_served(s);
     }
+    put_waiting(client);
 }
 
 /* The counters of a relay that ended go on counting from where they stood. */
@@ -204,6 +258,7 @@ static void on_message(void *context, struct link_message *message)
                 service->relay_slot = slot < RELAY_SLOTS ? (int)slot : -1;
             }
         }
+        count_answer(client);
         break;
     case LINK_RELAY_TROUBLE:
         if (service) {
@@ -220,6 +275,10 @@ static void on_message(void *context, struct link_message *message)
         break;
     case LINK_ERROR:
         manager_note(client->manager, service, "relay", "the relay refused: %s", text);
+        count_answer(client);
+        break;
+    case LINK_UNSUPPORTED:
+        count_answer(client);
         break;
     default:
         break;
@@ -320,7 +379,8 @@ struct relay_client *relay_client_create(struct manager *manager)
     }
     client->manager = manager;
     client->retry = evtimer_new(manager->base, on_retry, client);
-    if (!client->retry) {
+    client->unanswered = evtimer_new(manager->base, on_unanswered, client);
+    if (!client->retry || !client->unanswered) {
         free(client);
         return NULL;
     }

@@ -83,6 +83,7 @@ struct service {
     int64_t probed_ms, keeper_checked_ms;
     int64_t last_activity_us;
 
+    bool relay_waits;           /* its newest state is still to be told to the relay */
     int relay_slot;             /* −1: the relay does not know it yet */
     uint64_t base_in, base_out; /* counters of relays that ended */
 };

@@ -219,7 +219,16 @@ def test_each_of_many_services_is_counted(gears: Gears) -> None:
         return [service for service in found if service["kind"] == "command"]
 
     wait_until(lambda: all(one["state"] == "ready" for one in services()), "every service", 60)
+    os.kill(gears.daemon_pid(), signal.SIGKILL)  # the successor tells the relay of all at once
     with contextlib.ExitStack() as stack:
         for one in services():
             stack.enter_context(connect(str(one["socket"])))
         wait_until(lambda: all(one["connections"] == 1 for one in services()), "every count")
+    os.kill(relays(gears)[0], signal.SIGKILL)  # a new one has to be told of all sockets
+
+    def reachable(path: str) -> bool:
+        with contextlib.suppress(OSError), connect(path):
+            return True
+        return False
+
+    wait_until(lambda: all(reachable(str(one["socket"])) for one in services()), "every socket")
