@@ -1,5 +1,5 @@
 /* Keeping one gears-relay running for this host and telling it what gearsd knows. */
-#include "daemon/service/relay_client.h"
+#include "daemon/service/relay_client_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,200 +11,18 @@
 
 #include "build_id.h"
 #include "common/clock.h"
-#include "common/relay_counters.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "daemon/service/manager.h"
 #include "daemon/service/spawn.h"
 
-enum {
-    SLOT_REQUEST = 1 << 24,
-    WAIT_MS = 120000,
-    RETRY_FIRST_MS = 100,
-    RETRY_MOST_MS = 30000,
-    ORDERS_MOST = 32,
-    UNANSWERED_MS = 1000
-};
-
-struct relay_client {
-    struct manager *manager;
-    struct link_peer *peer;
-    struct relay_counters *counters; /* NULL: none mapped */
-    char build[48];
-    struct event *retry;
-    struct event *unanswered; /* armed while services wait for answers to earlier orders */
-    int orders;               /* sent and not answered: at most ORDERS_MOST when one is put */
-    int tries;
-    bool ending;
-    bool found; /* the relay was there before this gearsd: it has counters to tell */
-    uint32_t request;
-    char asked[256][33]; /* for relays that answer without the name: by request % 256 */
-};
+enum { RETRY_FIRST_MS = 100, RETRY_MOST_MS = 30000 };
 
 static void connect_or_start(struct relay_client *client);
 
 static void link_path(struct relay_client *client, char path[PATH_MAX])
 {
     home_path(&client->manager->home, path, "run", "link/relay.sck");
-}
-
-static enum link_service_state relay_state(const struct service *service)
-{
-    switch (service->machine.state) {
-    case SERVICE_READY:
-        return LINK_SERVICE_UP;
-    case SERVICE_STARTING:
-    case SERVICE_BACKOFF:
-        return LINK_SERVICE_STARTING;
-    case SERVICE_STOPPING:
-        return service->machine.again ? LINK_SERVICE_STARTING : LINK_SERVICE_DOWN;
-    default:
-        return LINK_SERVICE_DOWN;
-    }
-}
-
-static void send_frame(struct relay_client *client, struct link_frame *frame)
-{
-    int code = client->peer ? link_peer_send(client->peer, frame) : -ENOTCONN;
-    if (!client->peer) {
-        link_frame_finish(frame);
-    } else if (code) {
-        log_line("relay takes no message cause=\"%s\"", strerror(-code));
-    } else {
-        client->orders++;
-    }
-}
-
-static void send_listeners(struct relay_client *client, struct service *service)
-{
-    struct link_frame frame;
-    char path[PATH_MAX];
-    const char *name = service->config->name;
-    home_path(&client->manager->home, path, "run", "%s.sck", name);
-    link_frame_start(&frame, LINK_RELAY_LISTEN, 0);
-    link_frame_string(&frame, LINK_TAG_SERVICE, name);
-    link_frame_string(&frame, LINK_TAG_LISTEN_PATH, path);
-    send_frame(client, &frame);
-    if (service->forward_port) {
-        link_frame_start(&frame, LINK_RELAY_LISTEN, 0);
-        link_frame_string(&frame, LINK_TAG_SERVICE, name);
-        link_frame_u64(&frame, LINK_TAG_LISTEN_PORT, service->forward_port);
-        send_frame(client, &frame);
-    }
-}
-
-/* "STATE: CAUSE", for whoever meets the relay instead of the service. */
-static void describe(const struct service *service, char *out, size_t size)
-{
-    const char *cause = service->cause[0] ? service->cause : service->health.message;
-    if (!service->cause[0] && service->machine.state == SERVICE_STOPPED) {
-        cause = service->exit.note[0]            ? service->exit.note
-                : service->exit.how == EXIT_NONE ? "not started yet"
-                : service->machine.wanted        ? "it ended by itself"
-                                                 : "it was told to stop";
-    }
-    snprintf(out, size, "%s%s%s", service_state_name(service->machine.state),
-        *cause ? ": " : "", cause);
-}
-
-static void put(struct relay_client *client, struct service *service)
-{
-    struct link_frame frame;
-    const char *name = service->config->name;
-    char path[PATH_MAX], command[80], cause[200];
-    uint32_t slot = ++client->request % 256;
-    snprintf(client->asked[slot], sizeof client->asked[slot], "%s", name);
-    link_frame_start(&frame, LINK_RELAY_SERVICE, SLOT_REQUEST + slot);
-    link_frame_string(&frame, LINK_TAG_SERVICE, name);
-    if (service->launch.port) {
-        link_frame_u64(&frame, LINK_TAG_TARGET_PORT, service->launch.port);
-    } else {
-        home_path(&client->manager->home, path, "run", "own/%s.sck", name);
-        link_frame_string(&frame, LINK_TAG_TARGET_PATH, path);
-    }
-    snprintf(command, sizeof command, "gearsctl start %s", name);
-    link_frame_u64(&frame, LINK_TAG_SERVICE_STATE, (uint64_t)relay_state(service));
-    describe(service, cause, sizeof cause);
-    link_frame_string(&frame, LINK_TAG_TEXT, cause);
-    link_frame_u64(&frame, LINK_TAG_SINCE, (uint64_t)service->since_us);
-    link_frame_string(&frame, LINK_TAG_COMMAND, command);
-    link_frame_u64(&frame, LINK_TAG_WAIT_MS, WAIT_MS);
-    send_frame(client, &frame);
-    send_listeners(client, service);
-}
-
-/* Neither side's socket can fill: a service waits here, its newest state being sent once
- * earlier orders have been answered. */
-static void put_waiting(struct relay_client *client)
-{
-    struct timeval patience = {UNANSWERED_MS / 1000, UNANSWERED_MS % 1000 * 1000};
-    for (struct service *s = client->manager->services; s && client->peer; s = s->next) {
-        if (s->relay_waits && client->orders >= ORDERS_MOST) {
-            event_add(client->unanswered, &patience);
-            return;
-        }
-        if (s->relay_waits) {
-            s->relay_waits = false;
-            put(client, s);
-        }
-    }
-    event_del(client->unanswered);
-}
-
-/* An answer was lost, as when gearsd stood still for long. */
-static void on_unanswered(evutil_socket_t fd, short what, void *argument)
-{
-    (void)fd;
-    (void)what;
-    struct relay_client *client = argument;
-    client->orders = 0;
-    put_waiting(client);
-}
-
-static void count_answer(struct relay_client *client)
-{
-    client->orders -= client->orders > 0;
-    if (event_pending(client->unanswered, EV_TIMEOUT, NULL)) {
-        put_waiting(client);
-    }
-}
-
-void relay_client_put(struct relay_client *client, struct service *service)
-{
-    if (client && client->peer && service_is_served(service)) {
-        service->relay_waits = true;
-        put_waiting(client);
-    }
-}
-
-void relay_client_forget(struct relay_client *client, struct service *service)
-{
-    struct link_frame frame;
-    if (!service_is_served(service)) {
-        return;
-    }
-    link_frame_start(&frame, LINK_RELAY_FORGET, 0);
-    link_frame_string(&frame, LINK_TAG_SERVICE, service->config->name);
-    send_frame(client, &frame);
-}
-
-void relay_client_unlisten_port(
-    struct relay_client *client, struct service *service, uint16_t port)
-{
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_RELAY_UNLISTEN, 0);
-    link_frame_string(&frame, LINK_TAG_SERVICE, service->config->name);
-    link_frame_u64(&frame, LINK_TAG_LISTEN_PORT, port);
-    send_frame(client, &frame);
-}
-
-static void put_all(struct relay_client *client)
-{
-    client->orders = 0;
-    for (struct service *s = client->manager->services; s; s = s->next) {
-        s->relay_waits = service_is_served(s);
-    }
-    put_waiting(client);
 }
 
 /* The counters of a relay that ended go on counting from where they stood. */
@@ -235,7 +53,7 @@ static void on_status(struct relay_client *client, struct link_message *message)
     client->tries = 0;
     log_line("relay connected build=%s pid=%llu", client->build,
         (unsigned long long)link_u64(message, LINK_TAG_PID, 0));
-    put_all(client);
+    relay_orders_put_all(client);
 }
 
 static void on_message(void *context, struct link_message *message)
@@ -258,7 +76,7 @@ static void on_message(void *context, struct link_message *message)
                 service->relay_slot = slot < RELAY_SLOTS ? (int)slot : -1;
             }
         }
-        count_answer(client);
+        relay_orders_answered(client);
         break;
     case LINK_RELAY_TROUBLE:
         if (service) {
@@ -275,10 +93,10 @@ static void on_message(void *context, struct link_message *message)
         break;
     case LINK_ERROR:
         manager_note(client->manager, service, "relay", "the relay refused: %s", text);
-        count_answer(client);
+        relay_orders_answered(client);
         break;
     case LINK_UNSUPPORTED:
-        count_answer(client);
+        relay_orders_answered(client);
         break;
     default:
         break;
@@ -379,8 +197,8 @@ struct relay_client *relay_client_create(struct manager *manager)
     }
     client->manager = manager;
     client->retry = evtimer_new(manager->base, on_retry, client);
-    client->unanswered = evtimer_new(manager->base, on_unanswered, client);
-    if (!client->retry || !client->unanswered) {
+    client->unanswered = evtimer_new(manager->base, relay_orders_unanswered, client);
+    if (!client->retry || !client->unanswered) { /* gearsd ends for it */
         free(client);
         return NULL;
     }
@@ -421,7 +239,7 @@ void relay_client_drain(struct relay_client *client, bool replace)
     struct link_frame frame;
     char path[PATH_MAX];
     link_frame_start(&frame, LINK_RELAY_DRAIN, 0);
-    send_frame(client, &frame);
+    relay_send(client, &frame);
     client->ending = true;
     link_peer_destroy(client->peer);
     client->peer = NULL;

@@ -1,0 +1,35 @@
+/* Shared by relay_client.c and relay_orders.c only. */
+#ifndef SERVICE_RELAY_CLIENT_PRIVATE_H
+#define SERVICE_RELAY_CLIENT_PRIVATE_H
+
+#include "common/relay_counters.h"
+#include "daemon/service/manager.h"
+
+enum { SLOT_REQUEST = 1 << 24 };
+
+struct relay_client {
+    struct manager *manager;
+    struct link_peer *peer;
+    struct relay_counters *counters; /* NULL: none mapped */
+    char build[48];
+    struct event *retry;
+    struct event *unanswered; /* armed while services wait for answers to earlier orders */
+    int orders;               /* sent and not answered: at most ORDERS_MOST when one is put */
+    int tries;
+    bool ending;
+    bool found; /* the relay was there before this gearsd: it has counters to tell */
+    uint32_t request;
+    char asked[256][33]; /* for relays that answer without the name: by request % 256 */
+};
+
+/* Send one order, which the relay will answer; without a relay it is dropped: a new one is told
+ * everything. Takes the frame. */
+void relay_send(struct relay_client *client, struct link_frame *frame);
+/* A relay was just connected: tell it all. */
+void relay_orders_put_all(struct relay_client *client);
+/* One answer came; who waited goes on. */
+void relay_orders_answered(struct relay_client *client);
+/* The timer `unanswered`: an answer was lost, as when gearsd stood still for long. */
+void relay_orders_unanswered(evutil_socket_t fd, short what, void *client);
+
+#endif

@@ -1,0 +1,168 @@
+/* What the relay is told of each service, never faster than it answers. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/log.h"
+#include "daemon/service/relay_client_private.h"
+
+enum { WAIT_MS = 120000, ORDERS_MOST = 32, UNANSWERED_MS = 1000 };
+
+static enum link_service_state relay_state(const struct service *service)
+{
+    switch (service->machine.state) {
+    case SERVICE_READY:
+        return LINK_SERVICE_UP;
+    case SERVICE_STARTING:
+    case SERVICE_BACKOFF:
+        return LINK_SERVICE_STARTING;
+    case SERVICE_STOPPING:
+        return service->machine.again ? LINK_SERVICE_STARTING : LINK_SERVICE_DOWN;
+    default:
+        return LINK_SERVICE_DOWN;
+    }
+}
+
+void relay_send(struct relay_client *client, struct link_frame *frame)
+{
+    int code = client->peer ? link_peer_send(client->peer, frame) : -ENOTCONN;
+    if (!client->peer) {
+        link_frame_finish(frame);
+    } else if (code) {
+        log_line("relay takes no message cause=\"%s\"", strerror(-code));
+    } else {
+        client->orders++;
+    }
+}
+
+static void send_listeners(struct relay_client *client, struct service *service)
+{
+    struct link_frame frame;
+    char path[PATH_MAX];
+    const char *name = service->config->name;
+    home_path(&client->manager->home, path, "run", "%s.sck", name);
+    link_frame_start(&frame, LINK_RELAY_LISTEN, 0);
+    link_frame_string(&frame, LINK_TAG_SERVICE, name);
+    link_frame_string(&frame, LINK_TAG_LISTEN_PATH, path);
+    relay_send(client, &frame);
+    if (service->forward_port) {
+        link_frame_start(&frame, LINK_RELAY_LISTEN, 0);
+        link_frame_string(&frame, LINK_TAG_SERVICE, name);
+        link_frame_u64(&frame, LINK_TAG_LISTEN_PORT, service->forward_port);
+        relay_send(client, &frame);
+    }
+}
+
+/* "STATE: CAUSE", for whoever meets the relay instead of the service. */
+static void describe(const struct service *service, char *out, size_t size)
+{
+    const char *cause = service->cause[0] ? service->cause : service->health.message;
+    if (!service->cause[0] && service->machine.state == SERVICE_STOPPED) {
+        cause = service->exit.note[0]            ? service->exit.note
+                : service->exit.how == EXIT_NONE ? "not started yet"
+                : service->machine.wanted        ? "it ended by itself"
+                                                 : "it was told to stop";
+    }
+    snprintf(out, size, "%s%s%s", service_state_name(service->machine.state),
+        *cause ? ": " : "", cause);
+}
+
+static void put(struct relay_client *client, struct service *service)
+{
+    struct link_frame frame;
+    const char *name = service->config->name;
+    char path[PATH_MAX], command[80], cause[200];
+    uint32_t slot = ++client->request % 256;
+    snprintf(client->asked[slot], sizeof client->asked[slot], "%s", name);
+    link_frame_start(&frame, LINK_RELAY_SERVICE, SLOT_REQUEST + slot);
+    link_frame_string(&frame, LINK_TAG_SERVICE, name);
+    if (service->launch.port) {
+        link_frame_u64(&frame, LINK_TAG_TARGET_PORT, service->launch.port);
+    } else {
+        home_path(&client->manager->home, path, "run", "own/%s.sck", name);
+        link_frame_string(&frame, LINK_TAG_TARGET_PATH, path);
+    }
+    snprintf(command, sizeof command, "gearsctl start %s", name);
+    link_frame_u64(&frame, LINK_TAG_SERVICE_STATE, (uint64_t)relay_state(service));
+    describe(service, cause, sizeof cause);
+    link_frame_string(&frame, LINK_TAG_TEXT, cause);
+    link_frame_u64(&frame, LINK_TAG_SINCE, (uint64_t)service->since_us);
+    link_frame_string(&frame, LINK_TAG_COMMAND, command);
+    link_frame_u64(&frame, LINK_TAG_WAIT_MS, WAIT_MS);
+    relay_send(client, &frame);
+    send_listeners(client, service);
+}
+
+/* Neither side's socket can fill: a service waits here, its newest state being sent once
+ * earlier orders have been answered. */
+static void put_waiting(struct relay_client *client)
+{
+    struct timeval patience = {UNANSWERED_MS / 1000, UNANSWERED_MS % 1000 * 1000};
+    for (struct service *s = client->manager->services; s && client->peer; s = s->next) {
+        if (s->relay_waits && client->orders >= ORDERS_MOST) {
+            event_add(client->unanswered, &patience);
+            return;
+        }
+        if (s->relay_waits) {
+            s->relay_waits = false;
+            put(client, s);
+        }
+    }
+    event_del(client->unanswered);
+}
+
+void relay_orders_unanswered(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct relay_client *client = argument;
+    client->orders = 0;
+    put_waiting(client);
+}
+
+void relay_orders_answered(struct relay_client *client)
+{
+    client->orders -= client->orders > 0;
+    if (event_pending(client->unanswered, EV_TIMEOUT, NULL)) {
+        put_waiting(client);
+    }
+}
+
+void relay_client_put(struct relay_client *client, struct service *service)
+{
+    if (client && client->peer && service_is_served(service)) {
+        service->relay_waits = true;
+        put_waiting(client);
+    }
+}
+
+void relay_client_forget(struct relay_client *client, struct service *service)
+{
+    struct link_frame frame;
+    if (!service_is_served(service)) {
+        return;
+    }
+    link_frame_start(&frame, LINK_RELAY_FORGET, 0);
+    link_frame_string(&frame, LINK_TAG_SERVICE, service->config->name);
+    relay_send(client, &frame);
+}
+
+void relay_client_unlisten_port(
+    struct relay_client *client, struct service *service, uint16_t port)
+{
+    struct link_frame frame;
+    link_frame_start(&frame, LINK_RELAY_UNLISTEN, 0);
+    link_frame_string(&frame, LINK_TAG_SERVICE, service->config->name);
+    link_frame_u64(&frame, LINK_TAG_LISTEN_PORT, port);
+    relay_send(client, &frame);
+}
+
+void relay_orders_put_all(struct relay_client *client)
+{
+    client->orders = 0;
+    for (struct service *s = client->manager->services; s; s = s->next) {
+        s->relay_waits = service_is_served(s);
+    }
+    put_waiting(client);
+}
