@@ -216,8 +216,10 @@ def test_a_client_that_left_is_heard_to_the_end(service: Make, kind: str, size: 
             got += read_pattern(server, text, size // 2 - 200000, at=got)
         sending.result()
         client.close()
-        with contextlib.suppress(BrokenPipeError):  # the relay had nothing left for it
-            server.sendall(b"too late")
+        if kind == "uu" or size < MB:
+            # By TCP, a close with unread bytes resets what is still queued, as without a relay.
+            with contextlib.suppress(BrokenPipeError):  # the relay had nothing left for it
+                server.sendall(b"too late")
         assert got + read_pattern(server, text, None, at=got) == size
     wait_until(lambda: front.counters()["connections"] == 0, "the end of the connection")
 
