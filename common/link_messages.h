@@ -55,6 +55,34 @@ enum link_type {
     LINK_RELAY_REBOUND = 57, /* ← SERVICE LISTEN_PATH: the socket file had been deleted */
     LINK_RELAY_LOG = 58,     /* ← TEXT: one line for gearsd's log */
     LINK_RELAY_DEMAND = 59,  /* ← SERVICE: a connection waits for the service to be ready */
+    /* LINK_RELAY_SERVICE with FEED_PATH: clients are not connected to TARGET_PATH but handed,
+     * one TUNNEL_OPEN each, to the tunnel that listens at FEED_PATH. */
+
+    /* Tunnel. Same start: descriptor 3, one TUNNEL_START; later gearsds say HELLO at LINK_PATH.
+     * It is one SSH connection: it logs in, serves, ends with it, and never connects again. */
+    LINK_TUNNEL_START = 80,  /* → CLUSTER NONCE BUILD LINK_PATH FEED_PATH EXIT_RECORD TRANSPORT
+                                  UNATTENDED STEP_MS KEEPALIVE_MS KEEPALIVE_COUNT DEAD_AFTER_MS
+                                  SSH_HOP… (first jump host first, the server itself last) */
+    LINK_TUNNEL_STATUS = 81, /* ← answers HELLO and START: as STATE, and NONCE BUILD PID CLUSTER;
+                                  beside it one descriptor: one struct relay_counters */
+    LINK_TUNNEL_STATE = 82,  /* ← at each change: TUNNEL_STATE CAUSE TEXT SINCE HUMAN
+                                  AUTHENTICATED_AT? ADDRESS? RTT_US? AUTH_METHOD? */
+    LINK_TUNNEL_PROMPT = 83, /* ← PROMPT_ID NAME INSTRUCTION and, in order, PROMPT_TEXT
+                                  PROMPT_ECHO pairs; text is the server's own, made visible. Told
+                                  again to a new controller while it waits */
+    LINK_TUNNEL_ANSWER = 84, /* → PROMPT_ID ANSWER…; ← OK or ERROR (no such prompt any more) */
+    LINK_TUNNEL_CLOSE = 85,  /* → end the connection, or the login under way, and exit;
+                                  CAUSE TEXT: what the end is to be recorded as */
+    LINK_TUNNEL_RUN = 86,    /* → COMMAND TIMEOUT_MS: run it in the one session channel; one at a
+                                  time. ← RAN */
+    LINK_TUNNEL_RAN = 87,    /* ← REPORT (what stood behind the magic word), or ERRNO TEXT (what
+                                  it printed last) EXIT_CODE? */
+    LINK_TUNNEL_PROBE = 88,  /* → ask the server for a sign of life now; a STATE follows */
+    LINK_TUNNEL_OPEN = 89,   /* at FEED_PATH: TARGET_PATH SERVICE and one descriptor, a client's:
+                                  bytes go to and from that socket of the server */
+    LINK_TUNNEL_TROUBLE = 90, /* ← TARGET_PATH ERRNO TEXT: the server did not open a channel */
+    LINK_TUNNEL_LOG = 91,     /* ← TEXT: one line for gearsd's log; never what a human typed */
+    LINK_TUNNEL_OK = 92,      /* ← */
 };
 
 enum link_tag {
@@ -108,6 +136,30 @@ enum link_tag {
     LINK_TAG_LISTEN_PORT = 73,
     LINK_TAG_PORT = 74,
     LINK_TAG_SLOT = 75, /* index into the counters' memory */
+
+    LINK_TAG_FEED_PATH = 96,
+    LINK_TAG_CLUSTER = 97,
+    LINK_TAG_TRANSPORT = 98,  /* "libssh2" or "openssh" */
+    LINK_TAG_UNATTENDED = 99, /* 1: nobody is there to answer; keys without a human only */
+    LINK_TAG_STEP_MS = 100,   /* bound of each step of connecting, but for a human's answer */
+    LINK_TAG_KEEPALIVE_MS = 101,
+    LINK_TAG_KEEPALIVE_COUNT = 102,
+    LINK_TAG_DEAD_AFTER_MS = 103, /* of silence while degraded; 0: never */
+    LINK_TAG_SSH_HOP = 104,       /* a record, see common/ssh_hop.h */
+    LINK_TAG_TUNNEL_STATE = 105,  /* enum link_tunnel_state */
+    LINK_TAG_CAUSE = 106,         /* enum link_tunnel_cause */
+    LINK_TAG_HUMAN = 107,         /* 1: this login needed a human's answer */
+    LINK_TAG_AUTHENTICATED_AT = 108, /* UTC microseconds */
+    LINK_TAG_ADDRESS = 109,          /* of the last server, as connected to: "10.0.0.3" */
+    LINK_TAG_RTT_US = 110,
+    LINK_TAG_AUTH_METHOD = 111, /* "publickey", "keyboard-interactive", "password", "none" */
+    LINK_TAG_PROMPT_ID = 112,
+    LINK_TAG_NAME = 113,
+    LINK_TAG_INSTRUCTION = 114,
+    LINK_TAG_PROMPT_TEXT = 115,
+    LINK_TAG_PROMPT_ECHO = 116,
+    LINK_TAG_ANSWER = 117,
+    LINK_TAG_REPORT = 118,
 };
 
 enum link_keeper_state {
@@ -115,6 +167,29 @@ enum link_keeper_state {
     LINK_KEEPER_STOPPING =
         2,                 /* told to stop, or the main process ended and the tree is cleared */
     LINK_KEEPER_EMPTY = 3, /* the tree is gone */
+};
+
+enum link_tunnel_state {
+    LINK_TUNNEL_CONNECTING = 1,
+    LINK_TUNNEL_PROMPTING = 2, /* a human is asked */
+    LINK_TUNNEL_UP = 3,
+    LINK_TUNNEL_DEGRADED = 4, /* silent, but not given up */
+    LINK_TUNNEL_DOWN = 5,     /* the end: the process exits */
+};
+
+/* Why it is not up. */
+enum link_tunnel_cause {
+    LINK_CAUSE_NONE = 0,
+    LINK_CAUSE_NETWORK_DOWN = 1, /* no route, no answer, connection lost */
+    LINK_CAUSE_REFUSED = 2,      /* the server, or its host, refuses connections */
+    LINK_CAUSE_NO_COMMON_ALGORITHM = 3,
+    LINK_CAUSE_HOST_KEY_CHANGED = 4, /* or revoked */
+    LINK_CAUSE_HOST_KEY_UNKNOWN = 5,
+    LINK_CAUSE_AUTH_NEEDED = 6, /* a human must answer, and none is there */
+    LINK_CAUSE_AUTH_FAILED = 7,
+    LINK_CAUSE_POLICY = 8,    /* the site's age limit */
+    LINK_CAUSE_CANCELLED = 9, /* by whoever started it */
+    LINK_CAUSE_FAILED = 10,   /* anything else; the text says what */
 };
 
 enum link_service_state {

@@ -40,11 +40,40 @@ struct service_config {
     unsigned set_keys; /* which keys a file set: the reader's own bits */
 };
 
+/* One [cluster:NAME]: what ssh_config cannot say of a machine behind a hop. From the site packs
+ * (share/clusters/NAME.conf), then the site's file, then the user's. As above for strings. */
+struct cluster_config {
+    char *name;
+    char *host;      /* what `ssh -G` is asked for; NULL: the cluster's name */
+    char *transport; /* "libssh2" (default) or "openssh" */
+    char *service;   /* which service run/NAME.sck leads to: "lab" */
+    char **forward;  /* further ones, each at run/NAME+SERVICE.sck; NULL: none */
+    char **members;  /* names of the login nodes behind the round-robin name; NULL */
+    char **hosts;    /* shell patterns of node names that are this cluster's; NULL */
+    char **fingerprints; /* SHA256:… of host keys as published by the site; NULL */
+    char *home;      /* GEARS_HOME there; NULL: as here */
+    char *program;   /* gearsctl there; NULL: <home>/bin/gearsctl */
+    char *hub;       /* how a laptop reaches this hub, for ssh-config; NULL: this host's name */
+    bool direct;     /* the site lets laptops reach its login nodes directly */
+    int port;        /* on the laptop: 38888 */
+    int64_t keepalive_ms;   /* idle keepalive: 30 s */
+    int keepalive_count;    /* unanswered ones until degraded: 3 */
+    int64_t dead_after_ms;  /* silence while degraded until given up: 30 min; 0: never */
+    int64_t max_age_ms;     /* the site's limit on a hop's age; 0: none */
+    int64_t connect_timeout_ms; /* each step of connecting: 15 s */
+    int64_t wait_ms;        /* how long a new connection waits for the hop: 30 s */
+    bool packed;            /* a site pack describes it */
+    unsigned set_keys;      /* which keys a file set: the reader's own bits */
+};
+enum { CONFIG_CLUSTERS = 64 };
+
 struct config {
     int port;           /* first laptop/forward port: 38888 */
     uint64_t log_total; /* bytes of all services' logs of this host: 512M */
     struct service_config **services;
     size_t service_count;
+    struct cluster_config **clusters;
+    size_t cluster_count;
     char *disabled; /* text of the site's `disabled` key or file, NULL when Gears is allowed */
 };
 
@@ -59,6 +88,8 @@ int config_parse(const struct home *home, const char *site_name, const char *sit
     const char *user_name, const char *user_text, struct config **config, struct text *errors);
 void config_destroy(struct config *config);
 
+/* The cluster by name, or NULL. */
+const struct cluster_config *config_find_cluster(const struct config *config, const char *name);
 const struct service_config *config_find(const struct config *config, const char *name);
 
 /* A service's defaults with the given name and kind, for ad-hoc ones. Heap; NULL when out of
