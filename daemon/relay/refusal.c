@@ -4,14 +4,17 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "common/page503.h"
 #include "daemon/relay/connection.h"
 
 enum { PEEK_MS = 5000, LINGER_MS = 2000 };
 
 static void send_page(struct connection *connection)
 {
+    const struct service *service = connection->service;
+    struct page503 what = {service->name, service->cause, service->command, service->since_us};
     size_t length;
-    char *page = page503_make(connection->service, &length);
+    char *page = page503_make(&what, &length);
     if (page) { /* a new connection's buffer has room for it */
         (void)!send(connection->client.source.fd, page, length, MSG_NOSIGNAL);
         free(page);

@@ -109,12 +109,6 @@ void connection_close_all(struct service *service);
 void connection_run_timers(struct relay *relay, int64_t now_ms);
 void connection_free_dead(struct relay *relay);
 
-/* page503.c */
-/* The page for `service`; the caller frees. NULL: no memory. */
-char *page503_make(const struct service *service, size_t *length);
-/* Whether the bytes begin an HTTP request: 1 yes, 0 no, −1 too few to tell. */
-int page503_is_http(const char *bytes, size_t length);
-
 /* sockdiag.c */
 int sockdiag_open(void); /* once, before the first question. 0 or a negative errno */
 /* Whether the process that made the loopback TCP connection `fd` has our uid: 0, -EACCES, or

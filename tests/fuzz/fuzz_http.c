@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/page503.h"
 #include "daemon/core/http_answer.h"
-#include "daemon/relay/relay.h"
 
 /* A copy of exactly this size: reading one byte too far is seen. */
 static char *copy_exactly(const uint8_t *data, size_t size)
@@ -70,13 +70,13 @@ static void check_request(const char *bytes, size_t size)
 /* The page says what it is given, and nothing of it becomes markup. */
 static void check_page(const char *bytes, size_t size)
 {
-    static struct service service = {.name = "lab", .since_us = 1795550000000000};
+    char cause[200], command[200];
+    struct page503 what = {"lab", cause, command, 1795550000000000};
     struct http_answer answer;
     size_t length = 0, declared = 0, tags = 0;
-    snprintf(
-        service.cause, sizeof service.cause, "%.*s", (int)(size < 999 ? size : 999), bytes);
-    snprintf(service.command, sizeof service.command, "%s", service.cause);
-    char *page = page503_make(&service, &length);
+    snprintf(cause, sizeof cause, "%.*s", (int)(size < 999 ? size : 999), bytes);
+    snprintf(command, sizeof command, "run %s", cause);
+    char *page = page503_make(&what, &length);
     if (!page) {
         return;
     }

@@ -1,7 +1,7 @@
 /* What a client of a stopped service is told, and who is told it. */
 #include <stdlib.h>
 
-#include "daemon/relay/relay.h"
+#include "common/page503.h"
 #include "tests/unit/check.h"
 
 static int is_http(const char *text)
@@ -38,24 +38,59 @@ static void test_methods(void)
     check_prefixes("\x16\x03\x01", 0);
 }
 
+/* The page's body when the rest of the answer is in order; NULL else. The caller frees `page`.
+ */
+static const char *make(const struct page503 *what, char **page)
+{
+    size_t length;
+    *page = page503_make(what, &length);
+    if (!CHECK(*page)) {
+        return NULL;
+    }
+    CHECK(strlen(*page) == length);
+    CHECK(!strncmp(*page, "HTTP/1.1 503 ", 13));
+    const char *body = strstr(*page, "\r\n\r\n"), *told = strstr(*page, "Content-Length: ");
+    if (!CHECK(body && told && told < body)) {
+        return NULL;
+    }
+    CHECK(strtoul(told + 16, NULL, 10) == strlen(body + 4));
+    return body + 4;
+}
+
 static void test_page(void)
 {
-    struct service service = {.name = "lab", .since_us = 1};
-    size_t length;
-    snprintf(service.cause, sizeof service.cause, "failed: <script>&\"");
-    snprintf(service.command, sizeof service.command, "gearsctl start lab");
-    char *page = page503_make(&service, &length);
-    if (!CHECK(page)) {
-        return;
-    }
-    CHECK(strlen(page) == length);
-    CHECK(!strncmp(page, "HTTP/1.1 503 ", 13));
-    const char *body = strstr(page, "\r\n\r\n"), *told = strstr(page, "Content-Length: ");
-    if (CHECK(body && told && told < body)) {
-        CHECK(strtoul(told + 16, NULL, 10) == strlen(body + 4));
+    struct page503 what = {"lab", "failed: <script>&\"", "gearsctl start lab", 1};
+    char *page;
+    const char *body = make(&what, &page);
+    if (body) {
+        CHECK(strstr(body, "<h1>lab is not running</h1>"));
         CHECK(strstr(body, "&lt;script&gt;&amp;&quot;"));
         CHECK(!strstr(body, "<script>&"));
-        CHECK(strstr(body, "gearsctl start lab"));
+        CHECK(strstr(body, "To start it, run <code>gearsctl start lab</code> on <b>"));
+        CHECK(strstr(body, "gearsctl logs lab"));
+    }
+    free(page);
+}
+
+/* Its logs are elsewhere, and it may well be running. */
+static void test_page_of_a_hop(void)
+{
+    struct page503 what = {
+        "lab@andes", "auth-needed: andes asks for a code", "gearsctl attach andes", 1};
+    char *page;
+    const char *body = make(&what, &page);
+    if (body) {
+        CHECK(strstr(body, "<title>lab@andes cannot be reached"));
+        CHECK(strstr(body, "<h1>lab@andes cannot be reached</h1>"));
+        CHECK(strstr(body, "<b>auth-needed</b><dt>Cause<dd>andes asks for a code"));
+        CHECK(strstr(body, "To reach it, run <code>gearsctl attach andes</code> on <b>"));
+        CHECK(!strstr(body, "running") && !strstr(body, "gearsctl logs"));
+    }
+    free(page);
+    what.command = "";
+    body = make(&what, &page);
+    if (body) {
+        CHECK(strstr(body, "tried again by itself") && !strstr(body, "<code></code>"));
     }
     free(page);
 }
@@ -64,5 +99,6 @@ int main(void)
 {
     test_methods();
     test_page();
+    test_page_of_a_hop();
     return check_result();
 }

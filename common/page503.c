@@ -1,12 +1,14 @@
-/* What a browser is told while the service is down. */
+/* The page that tells why nobody serves, and what to do; made by gears-relay and gears-tunnel.
+ */
+#include "common/page503.h"
+
 #include <stdio.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/utsname.h>
 
 #include "common/clock.h"
 #include "common/text.h"
-#include "daemon/relay/relay.h"
 
 static const char HEAD[] = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">"
                            "<meta name=\"viewport\" content=\"width=device-width\"><title>";
@@ -75,32 +77,46 @@ static void add_cause(struct text *body, const char *cause)
     escape(body, colon ? colon + 2 : "not known");
 }
 
-static void add_body(struct text *body, const struct service *service)
+/* Who has to type nothing has to wait. */
+static void add_help(struct text *body, const struct page503 *what, bool is_far)
 {
-    char since[24];
-    clock_format_utc(service->since_us, since, sizeof since);
-    text_printf(body, "%s", HEAD);
-    escape(body, service->name);
-    text_printf(body, " is not running – Gears</title>%s<h1>", STYLE);
-    escape(body, service->name);
-    text_printf(body, " is not running</h1><dl>");
-    add_cause(body, service->cause);
-    text_printf(body,
-        "<dt>Since<dd><time datetime=\"%s\">%s</time></dl><p>To start it, run <code>", since,
-        since);
-    escape(body, service->command);
+    if (!*what->command) {
+        text_printf(body, "<p>It is tried again by itself; then come back to this page.</p>");
+        return;
+    }
+    text_printf(body, "<p>To %s it, run <code>", is_far ? "reach" : "start");
+    escape(body, what->command);
     text_printf(body, "</code>");
     add_host(body);
-    text_printf(
-        body, ", then come back to this page.</p><p>What it said last: <code>gearsctl logs ");
-    escape(body, service->name);
-    text_printf(body, "</code></p>%s</html>\n", SCRIPT);
+    text_printf(body, ", then come back to this page.</p>");
 }
 
-char *page503_make(const struct service *service, size_t *length)
+static void add_body(struct text *body, const struct page503 *what)
+{
+    char since[24];
+    bool is_far = strchr(what->name, '@');
+    const char *fault = is_far ? "cannot be reached" : "is not running";
+    clock_format_utc(what->since_us, since, sizeof since);
+    text_printf(body, "%s", HEAD);
+    escape(body, what->name);
+    text_printf(body, " %s – Gears</title>%s<h1>", fault, STYLE);
+    escape(body, what->name);
+    text_printf(body, " %s</h1><dl>", fault);
+    add_cause(body, what->cause);
+    text_printf(body, "<dt>Since<dd><time datetime=\"%s\">%s</time></dl>", since, since);
+    add_help(body, what, is_far);
+    if (!is_far) { /* what it said is kept where it runs */
+        text_printf(body, "<p>What it said last: <code>gearsctl logs ");
+        escape(body, what->name);
+        text_printf(body, "</code></p>");
+    }
+    text_printf(body, "%s</html>\n", SCRIPT);
+}
+
+char *page503_make(const struct page503 *what, size_t *length)
 {
     struct text body = {0}, page = {0};
-    add_body(&body, service);
+    add_body(&body, what);
     text_printf(&page,
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n"
         "Content-Length: %zu\r\nRetry-After: 5\r\nCache-Control: no-store\r\n"
