@@ -39,10 +39,17 @@ static uint8_t *grow(struct link_frame *frame, size_t extra)
         while (capacity < frame->length + extra) {
             capacity *= 2;
         }
-        uint8_t *data = realloc(frame->data, capacity);
+        uint8_t *data = malloc(capacity); /* not realloc: it would leave a copy behind */
         if (!data) {
             frame->failed = -ENOMEM;
             return NULL;
+        }
+        if (frame->data) {
+            memcpy(data, frame->data, frame->length);
+            if (frame->secret) {
+                explicit_bzero(frame->data, frame->capacity);
+            }
+            free(frame->data);
         }
         frame->data = data;
         frame->capacity = capacity;
@@ -105,8 +112,16 @@ void link_frame_fd(struct link_frame *frame, int fd)
     frame->fds[frame->fd_count++] = fd;
 }
 
+void link_frame_secret(struct link_frame *frame)
+{
+    frame->secret = true;
+}
+
 void link_frame_finish(struct link_frame *frame)
 {
+    if (frame->secret && frame->data) {
+        explicit_bzero(frame->data, frame->capacity);
+    }
     free(frame->data);
     *frame = (struct link_frame){0};
 }

@@ -28,6 +28,7 @@ struct link_frame {
     int fds[LINK_FD_LIMIT]; /* borrowed: sending does not close them */
     size_t fd_count;
     int failed; /* 0 or a negative errno */
+    bool secret; /* wiped when finished */
 };
 
 void link_frame_start(struct link_frame *frame, enum link_type type, uint32_t request);
@@ -36,6 +37,8 @@ void link_frame_bytes(
 /* `string` may be NULL: no field then. */
 void link_frame_string(struct link_frame *frame, enum link_tag tag, const char *string);
 void link_frame_u64(struct link_frame *frame, enum link_tag tag, uint64_t value);
+/* It holds what a human typed: its memory is wiped when it is finished. Call it first. */
+void link_frame_secret(struct link_frame *frame);
 void link_frame_fd(struct link_frame *frame, int fd);
 void link_frame_finish(struct link_frame *frame);
 
