@@ -39,9 +39,9 @@ enum link_type {
 
     /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds say HELLO at LINK_PATH.
      */
-    LINK_RELAY_START = 48,  /* → RUN_DIR LINK_PATH NONCE BUILD */
-    LINK_RELAY_STATUS = 49, /* ← answers HELLO and START: NONCE BUILD PID DRAINING; beside it
-                               one descriptor: the counters' memory (common/relay_counters.h) */
+    LINK_RELAY_START = 48, /* → RUN_DIR LINK_PATH NONCE BUILD */
+    LINK_RELAY_STATUS = 49, /* ← answers HELLO and START: NONCE BUILD PID DRAINING FEEDS; beside
+                               it one descriptor: the counters' memory (relay_counters.h) */
     LINK_RELAY_SERVICE =
         50, /* → create or change: SERVICE, TARGET_PATH|TARGET_PORT, SERVICE_STATE,
                  TEXT? (cause) SINCE COMMAND? (what helps) WAIT_MS; ← OK SLOT SERVICE */
@@ -60,29 +60,29 @@ enum link_type {
 
     /* Tunnel. Same start: descriptor 3, one TUNNEL_START; later gearsds say HELLO at LINK_PATH.
      * It is one SSH connection: it logs in, serves, ends with it, and never connects again. */
-    LINK_TUNNEL_START = 80,  /* → CLUSTER NONCE BUILD LINK_PATH FEED_PATH EXIT_RECORD TRANSPORT
-                                  UNATTENDED STEP_MS KEEPALIVE_MS KEEPALIVE_COUNT DEAD_AFTER_MS
-                                  SSH_HOP… (first jump host first, the server itself last) */
-    LINK_TUNNEL_STATUS = 81, /* ← answers HELLO and START: as STATE, and NONCE BUILD PID CLUSTER;
-                                  beside it one descriptor: one struct relay_counters */
+    LINK_TUNNEL_START = 80, /* → CLUSTER NONCE BUILD LINK_PATH FEED_PATH EXIT_RECORD TRANSPORT
+                                 UNATTENDED STEP_MS KEEPALIVE_MS KEEPALIVE_COUNT DEAD_AFTER_MS
+                                 SSH_HOP… (first jump host first, the server itself last) */
+    LINK_TUNNEL_STATUS = 81, /* ← answers HELLO and START: as STATE, and NONCE BUILD PID
+                                CLUSTER; beside it one descriptor: one struct relay_counters */
     LINK_TUNNEL_STATE = 82,  /* ← at each change: TUNNEL_STATE CAUSE TEXT SINCE HUMAN
                                   AUTHENTICATED_AT? ADDRESS? RTT_US? AUTH_METHOD? */
     LINK_TUNNEL_PROMPT = 83, /* ← PROMPT_ID NAME INSTRUCTION and, in order, PROMPT_TEXT
-                                  PROMPT_ECHO pairs; text is the server's own, made visible. Told
-                                  again to a new controller while it waits */
+                                  PROMPT_ECHO pairs; text is the server's own, made visible.
+                                Told again to a new controller while it waits */
     LINK_TUNNEL_ANSWER = 84, /* → PROMPT_ID ANSWER…; ← OK or ERROR (no such prompt any more) */
-    LINK_TUNNEL_CLOSE = 85,  /* → end the connection, or the login under way, and exit;
-                                  CAUSE TEXT: what the end is to be recorded as */
-    LINK_TUNNEL_RUN = 86,    /* → COMMAND TIMEOUT_MS: run it in the one session channel; one at a
-                                  time. ← RAN */
-    LINK_TUNNEL_RAN = 87,    /* ← REPORT (what stood behind the magic word), or ERRNO TEXT (what
-                                  it printed last) EXIT_CODE? */
-    LINK_TUNNEL_PROBE = 88,  /* → ask the server for a sign of life now; a STATE follows */
-    LINK_TUNNEL_OPEN = 89,   /* at FEED_PATH: TARGET_PATH SERVICE and one descriptor, a client's:
-                                  bytes go to and from that socket of the server */
+    LINK_TUNNEL_CLOSE = 85, /* → end the connection, or the login under way, and exit;
+                                 CAUSE TEXT: what the end is to be recorded as */
+    LINK_TUNNEL_RUN = 86, /* → COMMAND TIMEOUT_MS: run it in the one session channel; one at a
+                               time. ← RAN */
+    LINK_TUNNEL_RAN = 87, /* ← REPORT (what stood behind the magic word), or ERRNO TEXT (what
+                               it printed last) EXIT_CODE? */
+    LINK_TUNNEL_PROBE = 88, /* → ask the server for a sign of life now; a STATE follows */
+    LINK_TUNNEL_OPEN = 89,  /* at FEED_PATH: TARGET_PATH SERVICE and one descriptor, a client's:
+                                 bytes go to and from that socket of the server */
     LINK_TUNNEL_TROUBLE = 90, /* ← TARGET_PATH ERRNO TEXT: the server did not open a channel */
-    LINK_TUNNEL_LOG = 91,     /* ← TEXT: one line for gearsd's log; never what a human typed */
-    LINK_TUNNEL_OK = 92,      /* ← */
+    LINK_TUNNEL_LOG = 91, /* ← TEXT: one line for gearsd's log; never what a human typed */
+    LINK_TUNNEL_OK = 92,  /* ← */
 };
 
 enum link_tag {
@@ -135,7 +135,8 @@ enum link_tag {
     LINK_TAG_LISTEN_PATH = 72,
     LINK_TAG_LISTEN_PORT = 73,
     LINK_TAG_PORT = 74,
-    LINK_TAG_SLOT = 75, /* index into the counters' memory */
+    LINK_TAG_SLOT = 75,  /* index into the counters' memory */
+    LINK_TAG_FEEDS = 76, /* 1: this build knows FEED_PATH; absent: it does not */
 
     LINK_TAG_FEED_PATH = 96,
     LINK_TAG_CLUSTER = 97,
@@ -144,11 +145,11 @@ enum link_tag {
     LINK_TAG_STEP_MS = 100,   /* bound of each step of connecting, but for a human's answer */
     LINK_TAG_KEEPALIVE_MS = 101,
     LINK_TAG_KEEPALIVE_COUNT = 102,
-    LINK_TAG_DEAD_AFTER_MS = 103, /* of silence while degraded; 0: never */
-    LINK_TAG_SSH_HOP = 104,       /* a record, see common/ssh_hop.h */
-    LINK_TAG_TUNNEL_STATE = 105,  /* enum link_tunnel_state */
-    LINK_TAG_CAUSE = 106,         /* enum link_tunnel_cause */
-    LINK_TAG_HUMAN = 107,         /* 1: this login needed a human's answer */
+    LINK_TAG_DEAD_AFTER_MS = 103,    /* of silence while degraded; 0: never */
+    LINK_TAG_SSH_HOP = 104,          /* a record, see common/ssh_hop.h */
+    LINK_TAG_TUNNEL_STATE = 105,     /* enum link_tunnel_state */
+    LINK_TAG_CAUSE = 106,            /* enum link_tunnel_cause */
+    LINK_TAG_HUMAN = 107,            /* 1: this login needed a human's answer */
     LINK_TAG_AUTHENTICATED_AT = 108, /* UTC microseconds */
     LINK_TAG_ADDRESS = 109,          /* of the last server, as connected to: "10.0.0.3" */
     LINK_TAG_RTT_US = 110,

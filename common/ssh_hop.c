@@ -1,4 +1,5 @@
-/* Making, formatting and parsing the description of one SSH server. Used by gearsd and tunnels. */
+/* Making, formatting and parsing the description of one SSH server. Used by gearsd and tunnels.
+ */
 #include "common/ssh_hop.h"
 
 #include <errno.h>
@@ -127,8 +128,10 @@ int ssh_hop_parse(const char *text, size_t length, struct ssh_hop **out, struct 
     struct ssh_hop *hop = ssh_hop_create();
     code = hop ? take_fields(record, hop) : -ENOMEM;
     record_destroy(record);
-    if (!code && (!hop->host || !*hop->host || !hop->user || hop->port < 1 || hop->port > 65535)) {
-        code = error_set(err, -EBADMSG, "the description of an SSH server lacks host, user or port");
+    if (!code &&
+        (!hop->host || !*hop->host || !hop->user || hop->port < 1 || hop->port > 65535)) {
+        code = error_set(
+            err, -EBADMSG, "the description of an SSH server lacks host, user or port");
     } else if (code) {
         error_errno(err, code, "the description of an SSH server");
     }

@@ -7,6 +7,9 @@
 
 void varlink_framing_finish(struct varlink_framing *framing)
 {
+    if (framing->data) {
+        explicit_bzero(framing->data, framing->capacity);
+    }
     free(framing->data);
     *framing = (struct varlink_framing){.limit = framing->limit};
 }
@@ -27,9 +30,14 @@ char *varlink_framing_room(struct varlink_framing *framing, size_t size)
     if (framing->length + size > framing->capacity) {
         size_t capacity = framing->length + size;
         capacity = capacity < 2 * framing->capacity ? 2 * framing->capacity : capacity;
-        char *data = realloc(framing->data, capacity);
+        char *data = malloc(capacity); /* realloc would leave what was said behind */
         if (!data) {
             return NULL;
+        }
+        if (framing->data) {
+            memcpy(data, framing->data, framing->length);
+            explicit_bzero(framing->data, framing->length);
+            free(framing->data);
         }
         framing->data = data;
         framing->capacity = capacity;

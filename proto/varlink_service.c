@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/varlink_client.h"
 #include "proto/varlink_depth.h"
 #include "proto/varlink_private.h"
 
@@ -225,6 +226,8 @@ int varlink_serve(struct varlink_connection *connection, char *message, size_t l
         .upgrade = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "upgrade"))};
     connection->call = call;
     dispatch(call, method, cJSON_IsObject(parameters) ? parameters : NULL);
+    varlink_wipe(json);
     cJSON_Delete(json); /* not sooner: the call may be over, its method still reads */
+    explicit_bzero(message, length); /* it may have been a PASSCODE */
     return 0;
 }

@@ -206,8 +206,8 @@ static size_t choose_limit(void)
                : CONNECTIONS_LIMIT;
 }
 
-struct control *control_create(
-    struct manager *manager, int listener, const struct control_calls *calls, struct error *err)
+struct control *control_create(struct manager *manager, struct remote *remote, int listener,
+    const struct control_calls *calls, struct error *err)
 {
     struct control *control = calloc(1, sizeof *control);
     if (!control) {
@@ -215,6 +215,7 @@ struct control *control_create(
         return NULL;
     }
     control->manager = manager;
+    control->remote = remote;
     control->calls = *calls;
     control->listener = listener;
     control->client_limit = choose_limit();

@@ -2,6 +2,7 @@
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
 
+#include "daemon/remote/hop.h"
 #include "daemon/service/manager.h"
 
 struct control;
@@ -19,7 +20,7 @@ struct control_calls {
 };
 
 /* Serve `listener` (taken). NULL with words. */
-struct control *control_create(struct manager *manager, int listener,
+struct control *control_create(struct manager *manager, struct remote *remote, int listener,
     const struct control_calls *calls, struct error *err);
 /* Close every connection and the listener's event; the listener's descriptor stays open. */
 void control_destroy(struct control *control);

@@ -20,6 +20,7 @@ struct client {
 
 struct control {
     struct manager *manager;
+    struct remote *remote;
     struct control_calls calls;
     struct varlink_service *service;
     struct event *accept_event;
@@ -33,6 +34,11 @@ struct control {
 
 /* One Service object; `usage` adds memory and CPU. Owned by the caller. */
 cJSON *view_service(struct manager *manager, struct service *service, bool usage);
+/* One Tunnel object, one Prompt object; owned by the caller. */
+cJSON *view_tunnel(struct hop *hop);
+cJSON *view_prompt(const struct hop_prompt *prompt);
+/* "tunnels": the hops that are wanted or have something to tell. */
+void add_tunnels(struct control *control, cJSON *object);
 cJSON *view_event(struct manager *manager, const struct manager_event *event);
 
 /* A call that waits for an act: create it (or reply and NULL), set what it answers, and give it
@@ -93,6 +99,11 @@ void method_logs(struct varlink_call *call, const cJSON *parameters, void *conte
 void method_events(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_url(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_forward(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_login(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_answer_prompt(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_logout(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_takeover(struct varlink_call *call, const cJSON *parameters, void *context);
+void method_cluster(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_config_check(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_config_show(struct varlink_call *call, const cJSON *parameters, void *context);
 void method_reload(struct varlink_call *call, const cJSON *parameters, void *context);

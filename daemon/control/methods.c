@@ -7,5 +7,7 @@ const struct varlink_method control_methods[] = {{"Hello", method_hello},
     {"Signal", method_signal}, {"ResetFailed", method_reset_failed}, {"Run", method_run},
     {"Remove", method_remove}, {"Wait", method_wait}, {"Logs", method_logs},
     {"Events", method_events}, {"Url", method_url}, {"Forward", method_forward},
+    {"Login", method_login}, {"AnswerPrompt", method_answer_prompt}, {"Logout", method_logout},
+    {"Takeover", method_takeover}, {"Cluster", method_cluster},
     {"ConfigCheck", method_config_check}, {"ConfigShow", method_config_show},
     {"Reload", method_reload}, {"Upgrade", method_upgrade}, {"Shutdown", method_shutdown}, {0}};

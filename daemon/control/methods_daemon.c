@@ -14,7 +14,7 @@ void method_hello(struct varlink_call *call, const cJSON *parameters, void *cont
     struct control *control = context;
     struct manager *manager = control->manager;
     static const char *const capabilities[] = {
-        "services", "logs", "events", "forward", "upgrade"};
+        "services", "logs", "events", "forward", "upgrade", "hops"};
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "version", GEARS_VERSION);
     cJSON_AddStringToObject(object, "build", GEARS_BUILD_ID);
@@ -62,8 +62,9 @@ void method_config_check(struct varlink_call *call, const cJSON *parameters, voi
 {
     struct control *control = context;
     struct pending *pending = pending_create(control, call, "", parameters);
-    if (pending && config_load_start(
-                       control->manager->work, &control->manager->home, on_checked, pending)) {
+    struct manager *manager = control->manager;
+    if (pending && config_load_start(manager->work, &manager->home, manager->share_dir,
+                       on_checked, pending)) {
         pending_drop(pending);
         reply_failed(call, NULL, "the files cannot be read now (the home hangs?); try again");
     }

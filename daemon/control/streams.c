@@ -17,7 +17,8 @@ struct stream {
     char name[33]; /* "" for all */
     bool usage, progress;
     enum service_state goal;
-    uint64_t sent; /* events: last seq told */
+    uint64_t sent;    /* events: last seq told */
+    uint64_t tunnels; /* status: the version of the hops that was told */
     struct event *timer;
 };
 
@@ -53,8 +54,10 @@ static struct stream *create(struct control *control, struct varlink_call *call,
     return stream;
 }
 
-static cJSON *status_object(struct manager *manager, struct service *one, bool usage)
+/* `one` NULL: every service. */
+static cJSON *status_object(struct control *control, struct service *one, bool usage)
 {
+    struct manager *manager = control->manager;
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "epoch", manager->epoch);
     varlink_add_integer(object, "seq", (int64_t)manager->seq);
@@ -64,22 +67,33 @@ static cJSON *status_object(struct manager *manager, struct service *one, bool u
             cJSON_AddItemToArray(list, view_service(manager, s, usage));
         }
     }
+    if (!one) {
+        add_tunnels(control, object);
+    }
     return object;
 }
 
 static void on_status_change(void *context, struct service *service)
 {
     struct stream *stream = context;
+    struct control *control = stream->control;
     if (service && (!stream->name[0] || !strcmp(stream->name, service->config->name))) {
-        varlink_call_continue(
-            stream->call, status_object(stream->control->manager, service, stream->usage));
+        varlink_call_continue(stream->call, status_object(control, service, stream->usage));
+    } else if (!service && !stream->name[0] && stream->tunnels != control->remote->version) {
+        cJSON *object = cJSON_CreateObject();
+        cJSON_AddStringToObject(object, "epoch", control->manager->epoch);
+        varlink_add_integer(object, "seq", (int64_t)control->manager->seq);
+        cJSON_AddArrayToObject(object, "services");
+        stream->tunnels = control->remote->version;
+        add_tunnels(control, object);
+        varlink_call_continue(stream->call, object);
     }
 }
 
 static void finish_status(struct stream *stream, struct service *service)
 {
     struct varlink_call *call = stream->call;
-    cJSON *object = status_object(stream->control->manager, service, true);
+    cJSON *object = status_object(stream->control, service, true);
     destroy(stream);
     varlink_call_reply(call, object);
 }
@@ -143,7 +157,7 @@ void method_status(struct varlink_call *call, const cJSON *parameters, void *con
         await_probe(control, call, one);
         return;
     }
-    cJSON *object = status_object(control->manager, one, usage);
+    cJSON *object = status_object(control, one, usage);
     if (!varlink_call_more(call)) {
         varlink_call_reply(call, object);
         return;
@@ -154,6 +168,7 @@ void method_status(struct varlink_call *call, const cJSON *parameters, void *con
         return;
     }
     stream->usage = usage;
+    stream->tunnels = control->remote->version;
     varlink_call_continue(call, object);
 }
 

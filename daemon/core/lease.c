@@ -129,6 +129,33 @@ int lease_acquire(
     return code;
 }
 
+int lease_holder(const char *path, char host[HOST_NAME_SIZE])
+{
+    struct record *record = NULL;
+    host[0] = 0;
+    int code = record_load(path, &record, NULL);
+    if (!code) {
+        const char *text = record_find(record, "host", 0);
+        snprintf(host, HOST_NAME_SIZE, "%s", text ? text : "");
+    }
+    record_destroy(record);
+    return code;
+}
+
+int lease_take_over(
+    const struct home *home, const char *path, struct lease *lease, struct error *err)
+{
+    char beside[PATH_MAX + 64];
+    snprintf(lease->path, sizeof lease->path, "%s", path);
+    nonce_make(lease->nonce);
+    int code = write_beside(home, lease, beside, sizeof beside, err);
+    if (!code && rename(beside, path)) {
+        code = error_errno(err, -errno, "cannot take %s", path);
+        unlink(beside);
+    }
+    return code ? code : file_sync_parent(path, err);
+}
+
 int lease_is_held(const struct lease *lease)
 {
     struct record *record = NULL;

@@ -22,10 +22,12 @@
 struct daemon {
     struct event_base *base;
     struct manager *manager;
+    struct remote *remote;
     struct control *control;
     struct lease lease;
     struct manager_watcher watcher;
     int listener;
+    char program_dir[PATH_MAX], share_dir[PATH_MAX]; /* of this executable */
     char upgrade_to[PATH_MAX];
     struct event *later;
     bool ending; /* asked to: no upgrade any more */
@@ -55,6 +57,7 @@ static void on_config(void *context, struct config *config, const char *errors)
     int code = 0;
     if (config) {
         manager_reconfigure(manager, config);
+        remote_reconfigure(request->daemon->remote);
     } else {
         code = error_set(&err, -EINVAL, "the old configuration stays: %.*s",
             (int)strcspn(errors, "\n"), errors);
@@ -82,7 +85,8 @@ static void reload(void *context, manager_done *done, void *done_context)
     struct manager *manager = daemon->manager;
     struct error err;
     struct request *request = make_request(daemon, done, done_context);
-    if (request && config_load_start(manager->work, &manager->home, on_config, request)) {
+    if (request && config_load_start(
+                       manager->work, &manager->home, manager->share_dir, on_config, request)) {
         error_set(&err, -EAGAIN, "the files cannot be read now (the home hangs?); try again");
         finish_request(request, -EAGAIN, &err);
     }
@@ -129,14 +133,14 @@ static void end(struct daemon *daemon)
     event_base_loopbreak(daemon->base);
 }
 
-static bool all_stopped(const struct manager *manager)
+static bool all_stopped(const struct daemon *daemon)
 {
-    for (const struct service *s = manager->services; s; s = s->next) {
+    for (const struct service *s = daemon->manager->services; s; s = s->next) {
         if (s->machine.state != SERVICE_STOPPED && s->machine.state != SERVICE_FAILED) {
             return false;
         }
     }
-    return true;
+    return remote_all_closed(daemon->remote);
 }
 
 /* Acts that must not happen inside a method: the reply is on its way first. */
@@ -150,7 +154,7 @@ static void on_later(evutil_socket_t fd, short what, void *argument)
         daemon->upgrade_to[0] = 0;
     } else if (!daemon->manager->ending) {
         end(daemon);
-    } else if (all_stopped(daemon->manager)) {
+    } else if (all_stopped(daemon)) {
         relay_client_drain(daemon->manager->relay, false);
         end(daemon);
     }
@@ -166,7 +170,7 @@ static void on_service_change(void *context, struct service *service)
 {
     (void)service;
     struct daemon *daemon = context;
-    if (daemon->manager->ending && all_stopped(daemon->manager)) {
+    if (daemon->manager->ending && all_stopped(daemon)) {
         schedule(daemon);
     }
 }
@@ -228,6 +232,9 @@ static void shutdown_daemon(void *context, bool services)
             manager_stop(daemon->manager, s, NULL, NULL);
         }
     }
+    if (services) {
+        remote_close_all(daemon->remote);
+    }
     schedule(daemon);
 }
 
@@ -245,10 +252,11 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     }
 }
 
-static int load_config(const struct home *home, struct config **config, struct error *err)
+static int load_config(
+    const struct home *home, const char *share, struct config **config, struct error *err)
 {
     struct text errors = {0};
-    int code = config_load(home, config, &errors);
+    int code = config_load(home, share, config, &errors);
     if (code) {
         char words[400];
         snprintf(words, sizeof words, "%s", text_string(&errors));
@@ -263,11 +271,11 @@ static int load_config(const struct home *home, struct config **config, struct e
 }
 
 /* Every mistake of the configuration, or else what is wrong, on stderr; for --self-check. */
-static int say_mistakes(const struct home *home, const struct error *err)
+static int say_mistakes(const struct home *home, const char *share, const struct error *err)
 {
     struct config *config = NULL;
     struct text errors = {0};
-    bool mistaken = home->root[0] && config_load(home, &config, &errors);
+    bool mistaken = home->root[0] && config_load(home, share, &config, &errors);
     fprintf(stderr, "%s", mistaken ? text_string(&errors) : err->text);
     if (!mistaken) {
         fputc('\n', stderr);
@@ -277,18 +285,18 @@ static int say_mistakes(const struct home *home, const struct error *err)
     return 1;
 }
 
-static void find_programs(struct manager *manager)
+static void find_programs(struct daemon *daemon)
 {
     char self[PATH_MAX], copy[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
     snprintf(copy, sizeof copy, "%s", self);
-    snprintf(manager->program_dir, sizeof manager->program_dir, "%s", dirname(copy));
-    snprintf(manager->share_dir, sizeof manager->share_dir, "%.*s/../share",
-        (int)(sizeof manager->share_dir - 16), manager->program_dir);
-    char *real = realpath(manager->share_dir, NULL);
+    snprintf(daemon->program_dir, sizeof daemon->program_dir, "%s", dirname(copy));
+    snprintf(daemon->share_dir, sizeof daemon->share_dir, "%.*s/../share",
+        (int)(sizeof daemon->share_dir - 16), daemon->program_dir);
+    char *real = realpath(daemon->share_dir, NULL);
     if (real) {
-        snprintf(manager->share_dir, sizeof manager->share_dir, "%s", real);
+        snprintf(daemon->share_dir, sizeof daemon->share_dir, "%s", real);
         free(real);
     }
 }
@@ -319,15 +327,21 @@ static int serve(struct daemon *daemon, struct home *home, struct config *config
     log_start(home, daemon->base);
     log_audit(
         "gearsd started build=%s pid=%d host=%s", GEARS_BUILD_ID, (int)getpid(), home->host);
-    find_programs(daemon->manager);
+    memcpy(daemon->manager->program_dir, daemon->program_dir, PATH_MAX);
+    memcpy(daemon->manager->share_dir, daemon->share_dir, PATH_MAX);
     int code = manager_init(daemon->manager, daemon->base, home, config, err);
     if (code) {
         return code;
     }
+    daemon->remote = remote_create(daemon->manager, err);
+    if (!daemon->remote) {
+        return -ENOMEM;
+    }
     daemon->watcher = (struct manager_watcher){on_service_change, daemon, NULL};
     manager_watch(daemon->manager, &daemon->watcher);
     struct control_calls calls = {reload, upgrade, shutdown_daemon, holds_lease, daemon};
-    daemon->control = control_create(daemon->manager, daemon->listener, &calls, err);
+    daemon->control =
+        control_create(daemon->manager, daemon->remote, daemon->listener, &calls, err);
     if (!daemon->control) {
         return -ENOMEM;
     }
@@ -351,11 +365,12 @@ int main(int argc, char **argv)
     umask(077);
     signal(SIGPIPE, SIG_IGN);
     startup_detach(&options);
+    find_programs(&daemon);
     int code = home_init(&home, &err);
-    code = code ? code : load_config(&home, &config, &err);
+    code = code ? code : load_config(&home, daemon.share_dir, &config, &err);
     if (options.self_check) {
         config_destroy(config);
-        return code ? say_mistakes(&home, &err) : 0;
+        return code ? say_mistakes(&home, daemon.share_dir, &err) : 0;
     }
     prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
     descriptors_raise();
@@ -376,7 +391,7 @@ int main(int argc, char **argv)
             unlink(path);
         }
         if (lease_is_held(&daemon.lease) && daemon.manager && daemon.manager->ending &&
-            all_stopped(daemon.manager)) {
+            all_stopped(&daemon)) {
             home_drop_short(&home);
         }
         lease_release(&daemon.lease);

@@ -1,0 +1,371 @@
+/* One hop: what happens to it, who waits for it, what it says. The pure machine decides, this
+ * carries it out. */
+#include "daemon/remote/hop.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/clock.h"
+#include "daemon/core/log.h"
+
+enum { LEASE_FRESH_MS = 2000 };
+
+void hop_set_message(struct hop *hop, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(hop->message, sizeof hop->message, format, args);
+    va_end(args);
+}
+
+void hop_note(struct hop *hop, const char *event, const char *format, ...)
+{
+    char words[HOP_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    hop->remote->version++;
+    manager_note(hop->remote->manager, NULL, event, "%s: %s", hop->config->name, words);
+}
+
+void hop_changed(struct hop *hop)
+{
+    routes_update(hop);
+    hop->remote->version++;
+    struct manager *manager = hop->remote->manager;
+    for (struct manager_watcher *w = manager->watchers, *next; w; w = next) {
+        next = w->next;
+        w->changed(w->context, NULL);
+    }
+}
+
+void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call)
+{
+    struct timeval left = {ms / 1000, ms % 1000 * 1000};
+    if (hop->timer) {
+        event_free(hop->timer);
+    }
+    hop->timer = evtimer_new(hop->remote->manager->base, call, hop);
+    if (hop->timer) {
+        event_add(hop->timer, &left);
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    hop_apply(argument, HOP_RETRY);
+}
+
+static void carry_out(struct hop *hop, unsigned actions)
+{
+    if ((actions & HOP_ACT_CANCEL_TIMER) && hop->timer) {
+        event_free(hop->timer);
+        hop->timer = NULL;
+    }
+    if (actions & HOP_ACT_PERSIST) {
+        hop_store(hop);
+    }
+    if (actions & HOP_ACT_SCHEDULE) {
+        uint32_t random = 0;
+        (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
+        hop_timer(hop, hop_backoff_ms(&hop->machine, random), on_retry);
+    }
+    if (actions & (HOP_ACT_CONNECT | HOP_ACT_CONNECT_ALONE)) {
+        hop_connect(hop, actions & HOP_ACT_CONNECT);
+    }
+    if (actions & HOP_ACT_CLOSE) {
+        tunnel_close(hop, LINK_CAUSE_CANCELLED, "closed by its user");
+    }
+}
+
+/* What the state means for whoever reads it. */
+static void describe_end(struct hop *hop)
+{
+    const char *name = hop->config->name;
+    char why[HOP_TEXT];
+    snprintf(why, sizeof why, "%s", hop->message);
+    if (hop->machine.state != HOP_AUTH_NEEDED) {
+        return;
+    }
+    if (!why[0] || hop->machine.cause == LINK_CAUSE_AUTH_NEEDED ||
+        hop->machine.cause == LINK_CAUSE_CANCELLED) {
+        hop_set_message(
+            hop, "hop to %s needs your PASSCODE; run: gearsctl login %s", name, name);
+    } else {
+        hop_set_message(hop, "%.300s; hop to %s needs your PASSCODE; run: gearsctl login %s",
+            why, name, name);
+    }
+}
+
+void hop_apply(struct hop *hop, enum hop_event event)
+{
+    enum hop_state before = hop->machine.state;
+    bool attended = hop->machine.attended;
+    unsigned actions = hop_step(&hop->machine, event);
+    enum hop_state after = hop->machine.state;
+    if (event == HOP_ENDED || event == HOP_RESTORED ||
+        (event == HOP_LOGIN_ALONE && after == HOP_AUTH_NEEDED && before != after)) {
+        describe_end(hop);
+    }
+    if (event == HOP_ENDED && !hop->machine.wanted &&
+        hop->machine.cause == LINK_CAUSE_CANCELLED &&
+        !attended) { /* logged out: nothing is wrong */
+        hop->machine.cause = LINK_CAUSE_NONE;
+        hop->message[0] = 0;
+    }
+    if (after == HOP_UP) {
+        hop->message[0] = 0;
+    }
+    if (before != after) {
+        hop->since_us = clock_utc_us();
+        const char *cause = hop_cause_name(hop->machine.cause);
+        hop_note(hop, hop_state_name(after), "%s → %s%s%s%s%s%s", hop_state_name(before),
+            hop_state_name(after), *cause ? " (" : "", cause, *cause ? ")" : "",
+            hop->message[0] && after != HOP_CONNECTING ? ": " : "",
+            after != HOP_CONNECTING ? hop->message : "");
+    }
+    carry_out(hop, actions);
+    if (event == HOP_ENDED && !(actions & (HOP_ACT_CONNECT | HOP_ACT_CONNECT_ALONE)) &&
+        (attended || !hop->machine.scheduled)) {
+        bool human = hop->machine.state == HOP_AUTH_NEEDED &&
+                     (hop->machine.cause == LINK_CAUSE_AUTH_NEEDED || !attended);
+        hop_finish_visitors(hop, human ? -EACCES : -EIO, hop->message);
+    } else if (event == HOP_LOGIN_ALONE && after == HOP_AUTH_NEEDED &&
+               before != HOP_CONNECTING) {
+        hop_finish_visitors(hop, -EACCES, hop->message);
+    }
+    hop_changed(hop);
+    if (!hop->machine.wanted && after == HOP_DOWN && event != HOP_PROMPTED) {
+        hub_release(hop); /* nothing here serves the name any more */
+    }
+}
+
+void hop_tell_step(struct hop *hop, const char *words)
+{
+    snprintf(hop->step, sizeof hop->step, "%s", words);
+    for (struct hop_visitor *v = hop->visitors, *next; v; v = next) {
+        next = v->next;
+        v->step(v, hop->step);
+    }
+}
+
+void hop_finish_visitors(struct hop *hop, int code, const char *words)
+{
+    struct error err;
+    error_set(&err, code, "%s", words);
+    hop_drop_prompt(hop);
+    while (hop->visitors) {
+        struct hop_visitor *visitor = hop->visitors;
+        hop->visitors = visitor->next;
+        visitor->done(visitor, code, &err);
+    }
+}
+
+void hop_prompt_finish(struct hop_prompt *prompt)
+{
+    for (size_t i = 0; i < prompt->count; i++) {
+        free(prompt->lines[i].text);
+    }
+    free(prompt->name);
+    free(prompt->instruction);
+    *prompt = (struct hop_prompt){0};
+}
+
+void hop_drop_prompt(struct hop *hop)
+{
+    hop_prompt_finish(&hop->prompt);
+}
+
+static struct hop_visitor *find_asked(struct hop *hop)
+{
+    struct hop_visitor *visitor = hop->visitors;
+    while (visitor && !visitor->asked) {
+        visitor = visitor->next;
+    }
+    return visitor;
+}
+
+/* The holder of a name revalidates before it lets a human pay for it. */
+struct lease_job {
+    struct remote *remote;
+    struct lease lease;
+    char cluster[33], prompt_id[NONCE_TEXT_SIZE], holder[HOST_NAME_SIZE];
+};
+
+static int run_lease_job(void *context, struct error *err)
+{
+    struct lease_job *job = context;
+    (void)err;
+    if (lease_is_held(&job->lease)) {
+        return 0;
+    }
+    lease_holder(job->lease.path, job->holder);
+    return -ESTALE;
+}
+
+static void lose_lease(struct hop *hop, const char *holder)
+{
+    const char *who = *holder ? holder : "nobody";
+    snprintf(hop->held_by, sizeof hop->held_by, "%s", holder);
+    hop->lease.nonce[0] = 0;
+    routes_drop(hop);
+    hop_set_message(hop, "run/%s.sck is held by %s now", hop->config->name, who);
+    hop_note(hop, "taken-over", "run/%s.sck is held by %s now; the hop here is closed",
+        hop->config->name, who);
+    hop->machine.cause = LINK_CAUSE_CANCELLED;
+    hop_apply(hop, HOP_LOGOUT);
+}
+
+static void on_lease_checked(void *context, int code, const struct error *err)
+{
+    (void)err;
+    struct lease_job *job = context;
+    struct hop *hop = remote_find(job->remote, job->cluster);
+    bool same = hop && !strcmp(hop->lease.nonce, job->lease.nonce);
+    if (same && code) {
+        hop_finish_visitors(
+            hop, -EEXIST, "another hub took over while this one was logging in");
+        lose_lease(hop, job->holder);
+    } else if (same && job->prompt_id[0] && !strcmp(hop->prompt.id, job->prompt_id)) {
+        struct hop_visitor *visitor = find_asked(hop);
+        if (visitor) {
+            visitor->prompt(visitor, &hop->prompt);
+        }
+    }
+    free(job);
+}
+
+static int check_lease(struct hop *hop, const char *prompt_id)
+{
+    struct lease_job *job = calloc(1, sizeof *job);
+    if (!job) {
+        return -ENOMEM;
+    }
+    *job = (struct lease_job){.remote = hop->remote, .lease = hop->lease};
+    snprintf(job->cluster, sizeof job->cluster, "%s", hop->config->name);
+    snprintf(job->prompt_id, sizeof job->prompt_id, "%s", prompt_id);
+    hop->lease_checked_ms = clock_monotonic_ms();
+    int code = worker_submit(hop->remote->manager->work, run_lease_job, on_lease_checked, job);
+    if (code) {
+        free(job);
+    }
+    return code;
+}
+
+void hop_revalidate(struct hop *hop)
+{
+    if (hop->lease.nonce[0] && hop->machine.wanted &&
+        clock_monotonic_ms() - hop->lease_checked_ms >= LEASE_FRESH_MS) {
+        check_lease(hop, "");
+    }
+}
+
+void hop_ask(struct hop *hop, struct hop_prompt *prompt)
+{
+    hop_prompt_finish(&hop->prompt);
+    hop->prompt = *prompt;
+    *prompt = (struct hop_prompt){0};
+    if (!find_asked(hop) || check_lease(hop, hop->prompt.id)) {
+        tunnel_close(hop, LINK_CAUSE_AUTH_NEEDED, "nobody is here to answer");
+        return;
+    }
+    hop_apply(hop, HOP_PROMPTED);
+}
+
+int remote_answer(
+    struct remote *remote, const char *prompt_id, const char *const answers[], size_t count)
+{
+    for (struct hop *hop = remote->hops; hop; hop = hop->next) {
+        if (!hop->prompt.id[0] || strcmp(hop->prompt.id, prompt_id) != 0) {
+            continue;
+        }
+        if (count != hop->prompt.count) {
+            return -EINVAL;
+        }
+        int code = hop->tunnel ? tunnel_answer(hop, answers, count)
+                               : hop_connect_answer(hop, answers[0]);
+        if (!code && hop->tunnel) {
+            hop_drop_prompt(hop);
+            hop_apply(hop, HOP_ANSWERED);
+        }
+        return code;
+    }
+    return -ESTALE;
+}
+
+/* What a login is for is there already. */
+static bool is_arrived(const struct hop *hop)
+{
+    return (hop->machine.state == HOP_UP || hop->machine.state == HOP_DEGRADED) &&
+           hop->report.known && !hop->machine.closing;
+}
+
+void hop_login(
+    struct hop *hop, const struct hop_login_options *options, struct hop_visitor *visitor)
+{
+    if (is_arrived(hop) && !options->force) {
+        visitor->done(visitor, 0, NULL);
+        return;
+    }
+    visitor->asked = options->attended && !find_asked(hop);
+    struct hop_visitor **end = &hop->visitors;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    visitor->next = NULL;
+    *end = visitor;
+    snprintf(hop->agent, sizeof hop->agent, "%s", options->agent ? options->agent : "");
+    if (hop->machine.state == HOP_DOWN || hop->machine.state == HOP_AUTH_NEEDED ||
+        options->force) {
+        snprintf(hop->node, sizeof hop->node, "%s", options->node ? options->node : "");
+        hop->asked_elsewhere = false;
+    }
+    log_audit("login cluster=%s attended=%d", hop->config->name, options->attended);
+    if (hop->machine.state == HOP_UP && !options->force && !hop->machine.closing) {
+        arrive_start(hop); /* open, but gearsd there has not answered */
+        return;
+    }
+    hop_apply(hop, options->force && options->attended ? HOP_RELOGIN
+                   : options->attended                 ? HOP_LOGIN
+                                                       : HOP_LOGIN_ALONE);
+}
+
+void hop_leave(struct hop *hop, struct hop_visitor *visitor)
+{
+    for (struct hop_visitor **at = &hop->visitors; *at; at = &(*at)->next) {
+        if (*at == visitor) {
+            *at = visitor->next;
+            break;
+        }
+    }
+    bool logging_in = hop->machine.state == HOP_CONNECTING ||
+                      (hop->machine.state == HOP_AUTH_NEEDED && hop->machine.attended);
+    if (visitor->asked && logging_in) {
+        hop_drop_prompt(hop);
+        tunnel_close(hop, LINK_CAUSE_CANCELLED, "the login was given up");
+    }
+}
+
+void hop_logout(struct hop *hop)
+{
+    log_audit("logout cluster=%s", hop->config->name);
+    hop_set_message(hop, "%s", "");
+    hop_apply(hop, HOP_LOGOUT);
+}
+
+void hop_probe(struct hop *hop)
+{
+    tunnel_probe(hop);
+}
+
+void hop_counters(const struct hop *hop, uint64_t *connections, uint64_t *in, uint64_t *out)
+{
+    tunnel_counters(hop, connections, in, out);
+}

@@ -1,0 +1,174 @@
+/* Hops to clusters as gearsd holds them: one SSH connection each, kept by a gears-tunnel. What
+ * is known of each, and what users may ask. Everything happens on the loop; what touches files
+ * or runs programs is a job for the manager's workers. */
+#ifndef REMOTE_HOP_H
+#define REMOTE_HOP_H
+
+#include "common/ssh_hop.h"
+#include "daemon/core/lease.h"
+#include "daemon/remote/hop_machine.h"
+#include "daemon/remote/place.h"
+#include "daemon/service/manager.h"
+
+struct remote;
+struct hop;
+struct tunnel_client;
+
+enum { HOP_PROMPTS = 16, HOP_ANSWER_LIMIT = 1024, HOP_TEXT = 512 };
+
+/* One round of questions for a human. */
+struct hop_prompt {
+    char id[NONCE_TEXT_SIZE]; /* "": none waits */
+    char *name, *instruction;
+    size_t count;
+    struct {
+        char *text;
+        bool echo;
+    } lines[HOP_PROMPTS];
+};
+void hop_prompt_finish(struct hop_prompt *prompt);
+
+/* Who waits for a hop to come up. Embed it; it is taken out of the list before `done`. */
+struct hop_visitor {
+    struct hop_visitor *next;
+    bool asked; /* prompts go to it: at most one at a time is */
+    void (*step)(struct hop_visitor *visitor, const char *words);
+    void (*prompt)(struct hop_visitor *visitor, const struct hop_prompt *prompt);
+    /* 0: up, and gearsd answers there. Else a negative errno with words: -EACCES: a human must
+     * authenticate; -EEXIST: another hub has the cluster. */
+    void (*done)(struct hop_visitor *visitor, int code, const struct error *err);
+};
+
+/* What gearsd there said of itself when it was started over the hop. */
+struct hop_report {
+    char host[HOST_NAME_SIZE], node[256], boot_id[BOOT_ID_SIZE], build[64];
+    char socket[108], run[108];
+    bool known;
+};
+
+enum { HOP_ROUTES = 10 }; /* gearsd's own, the lab's, and `forward` */
+
+struct hop {
+    struct hop *next;
+    struct remote *remote;
+    struct cluster_config *config; /* its own copy */
+    bool orphaned;                 /* gone from the configuration while open */
+    struct hop_machine machine;
+    int64_t since_us;
+    char message[HOP_TEXT]; /* why it is not up, or what is not well; "" */
+    char step[HOP_TEXT];    /* what a login is doing */
+
+    /* The connection. */
+    struct tunnel_client *tunnel; /* NULL: no process */
+    char nonce[NONCE_TEXT_SIZE];
+    bool preparing;             /* a job finds out where to connect */
+    char agent[108], node[256]; /* of the login under way */
+    char address[64], build[64];
+    pid_t pid;
+    int64_t authenticated_us, rtt_us;
+    struct hop_report report;
+    bool reporting; /* gearsd there is being asked */
+    int64_t reported_ms;
+    struct place place;   /* where the lab lives, as the record says */
+    bool to_place;        /* the connection under way goes to that node */
+    bool asked_elsewhere; /* a human agreed to leave the place */
+
+    struct hop_prompt prompt;
+    struct hop_visitor *visitors;
+    struct lease lease;           /* of run/<cluster>.sck; nonce "" when not held */
+    char held_by[HOST_NAME_SIZE]; /* another hub; "" */
+    int64_t lease_checked_ms;
+    struct relay_route routes[HOP_ROUTES];
+    size_t route_count;
+    struct event *timer, *expiry;
+    int expiry_told; /* warnings given */
+};
+
+struct remote {
+    struct manager *manager;
+    struct hop *hops;
+    uint64_t version; /* grows with every change, for streams */
+    struct event *network;
+    int network_fd;
+    struct event *settle; /* after a burst of network changes */
+};
+
+/* Know the configured clusters; find the tunnels that run, and restore what was wanted.
+ * Blocking (start-up only). NULL with words. */
+struct remote *remote_create(struct manager *manager, struct error *err);
+/* Follow manager->config. */
+void remote_reconfigure(struct remote *remote);
+/* Close every hop, for the end of everything. */
+void remote_close_all(struct remote *remote);
+bool remote_all_closed(const struct remote *remote);
+struct hop *remote_find(struct remote *remote, const char *cluster); /* NULL */
+const char *remote_closest(struct remote *remote, const char *cluster);
+
+struct hop_login_options {
+    bool attended, force;
+    const char *agent, *node; /* NULL: none, any */
+};
+/* Have the hop open; `visitor` hears how it goes. Its done may be called at once. */
+void hop_login(
+    struct hop *hop, const struct hop_login_options *options, struct hop_visitor *visitor);
+/* The visitor leaves; the login that it was asked for ends. */
+void hop_leave(struct hop *hop, struct hop_visitor *visitor);
+void hop_logout(struct hop *hop);
+/* Replace whoever holds run/<cluster>.sck; a visitor's done tells how it went. */
+void hop_takeover(struct hop *hop, struct hop_visitor *visitor);
+/* Pass answers on. 0; -ESTALE: that is not asked (any more); -EINVAL: their number. */
+int remote_answer(
+    struct remote *remote, const char *prompt_id, const char *const answers[], size_t count);
+/* See, in a moment, whether the lease is still ours. */
+void hop_revalidate(struct hop *hop);
+/* Ask the server for a sign of life. */
+void hop_probe(struct hop *hop);
+/* Bytes and connections of the hop. */
+void hop_counters(const struct hop *hop, uint64_t *connections, uint64_t *in, uint64_t *out);
+/* UTC microseconds at which policy ends it; 0: never, or not up. */
+int64_t hop_expires_us(const struct hop *hop);
+
+/* Between the files of this folder. */
+void hop_apply(struct hop *hop, enum hop_event event);
+void hop_note(struct hop *hop, const char *event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void hop_set_message(struct hop *hop, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void hop_changed(struct hop *hop); /* routes and streams follow */
+void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call);
+void hop_tell_step(struct hop *hop, const char *words);
+void hop_finish_visitors(struct hop *hop, int code, const char *words);
+void hop_ask(struct hop *hop, struct hop_prompt *prompt); /* takes what the prompt holds */
+void hop_drop_prompt(struct hop *hop);
+/* connect.c: find out where to connect, then start the tunnel. */
+void hop_connect(struct hop *hop, bool attended);
+int hop_connect_answer(struct hop *hop, const char *answer); /* to a question of gearsd's own */
+/* Whether to ask for another login node rather than fail; true: asked. */
+bool hop_ask_elsewhere(struct hop *hop);
+/* tunnel_client.c */
+int tunnel_start(struct hop *hop, struct ssh_hop *const hops[], size_t count, bool attended,
+    struct error *err);
+bool tunnel_adopt(struct hop *hop);
+void tunnel_close(struct hop *hop, enum link_tunnel_cause cause, const char *text);
+void tunnel_probe(struct hop *hop);
+int tunnel_answer(struct hop *hop, const char *const answers[], size_t count);
+int tunnel_run(struct hop *hop, const char *command, int64_t timeout_ms);
+void tunnel_counters(const struct hop *hop, uint64_t *connections, uint64_t *in, uint64_t *out);
+void tunnel_forget(struct hop *hop);
+/* arrive.c: start gearsd there and learn of it. */
+void arrive_start(struct hop *hop);
+void arrive_done(struct hop *hop, const char *report, int code, int status, const char *words);
+/* routes.c */
+void routes_update(struct hop *hop);
+void routes_drop(struct hop *hop);
+/* hop_store.c: state/<host>/hop/<cluster>.rec */
+void hop_store(struct hop *hop);
+void hop_load(struct hop *hop); /* blocking */
+/* hub.c: give the right to run/<cluster>.sck back. */
+void hub_release(struct hop *hop);
+/* expiry.c */
+void expiry_arm(struct hop *hop);
+/* network.c */
+void network_watch(struct remote *remote);
+
+#endif

@@ -1,0 +1,122 @@
+/* The durable record of a hop on this hub: state/<host>/hop/<cluster>.rec: whether it is wanted
+ * and whether its last login needed a human, which a successor of gearsd must know before all
+ * else. Beside it <cluster>.end, written by a tunnel that ended. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/record.h"
+#include "daemon/core/log.h"
+#include "daemon/remote/hop.h"
+
+struct store_job {
+    char folder[PATH_MAX], path[PATH_MAX];
+    struct record *record;
+};
+
+static int run_store(void *context, struct error *err)
+{
+    struct store_job *job = context;
+    int code = dir_ensure_private(job->folder, err);
+    return code ? code : record_store(job->record, job->path, err);
+}
+
+static void on_stored(void *context, int code, const struct error *err)
+{
+    struct store_job *job = context;
+    if (code) {
+        log_line("hop not recorded path=%s cause=\"%s\"", job->path, err->text);
+    }
+    record_destroy(job->record);
+    free(job);
+}
+
+static struct record *make_record(const struct hop *hop)
+{
+    struct record *record = record_create();
+    if (record) {
+        record_add(record, "cluster", hop->config->name);
+        record_add(record, "nonce", hop->nonce);
+        record_add(record, "lease", hop->lease.nonce);
+        record_add_integer(record, "wanted", hop->machine.wanted);
+        record_add_integer(record, "human", hop->machine.human);
+        record_add_integer(record, "authenticated_at", hop->authenticated_us);
+        record_add_integer(record, "since", hop->since_us);
+        record_add_integer(record, "reconnects", hop->machine.reconnects);
+        record_add(record, "report.host", hop->report.host);
+        record_add(record, "report.node", hop->report.node);
+        record_add(record, "report.boot_id", hop->report.boot_id);
+        record_add(record, "report.build", hop->report.build);
+        record_add(record, "report.socket", hop->report.socket);
+        record_add(record, "report.run", hop->report.run);
+    }
+    return record;
+}
+
+void hop_store(struct hop *hop)
+{
+    struct manager *manager = hop->remote->manager;
+    struct store_job *job = calloc(1, sizeof *job);
+    if (!job || !(job->record = make_record(hop)) ||
+        home_path(&manager->home, job->folder, "state", "hop") ||
+        home_path(&manager->home, job->path, "state", "hop/%s.rec", hop->config->name) ||
+        worker_submit(manager->io, run_store, on_stored, job)) {
+        log_line("hop not recorded cluster=%s", hop->config->name);
+        record_destroy(job ? job->record : NULL);
+        free(job);
+    }
+}
+
+static void take(const struct record *record, const char *key, char *out, size_t size)
+{
+    const char *value = record_find(record, key, 0);
+    snprintf(out, size, "%s", value ? value : "");
+}
+
+/* How the tunnel of this record ended, when it could still say so. */
+static void load_end(struct hop *hop)
+{
+    char path[PATH_MAX];
+    struct record *end = NULL;
+    if (home_path(
+            &hop->remote->manager->home, path, "state", "hop/%s.end", hop->config->name) ||
+        record_load(path, &end, NULL)) {
+        return;
+    }
+    if (string_equal(record_find(end, "nonce", 0), hop->nonce)) {
+        hop->machine.cause =
+            (enum link_tunnel_cause)record_integer(end, "cause", LINK_CAUSE_FAILED);
+        take(end, "text", hop->message, sizeof hop->message);
+        hop->since_us = record_integer(end, "at", hop->since_us);
+    }
+    record_destroy(end);
+}
+
+void hop_load(struct hop *hop)
+{
+    char path[PATH_MAX];
+    struct record *record = NULL;
+    struct hop_report *report = &hop->report;
+    if (home_path(
+            &hop->remote->manager->home, path, "state", "hop/%s.rec", hop->config->name) ||
+        record_load(path, &record, NULL)) {
+        return;
+    }
+    hop->machine.wanted = record_integer(record, "wanted", 0) != 0;
+    hop->machine.human = record_integer(record, "human", 0) != 0;
+    hop->machine.reconnects = (int)record_integer(record, "reconnects", 0);
+    hop->authenticated_us = record_integer(record, "authenticated_at", 0);
+    hop->since_us = record_integer(record, "since", hop->since_us);
+    take(record, "nonce", hop->nonce, sizeof hop->nonce);
+    take(record, "lease", hop->lease.nonce, sizeof hop->lease.nonce);
+    take(record, "report.host", report->host, sizeof report->host);
+    take(record, "report.node", report->node, sizeof report->node);
+    take(record, "report.boot_id", report->boot_id, sizeof report->boot_id);
+    take(record, "report.build", report->build, sizeof report->build);
+    take(record, "report.socket", report->socket, sizeof report->socket);
+    take(record, "report.run", report->run, sizeof report->run);
+    record_destroy(record);
+    load_end(hop);
+}

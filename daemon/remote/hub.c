@@ -1,0 +1,106 @@
+/* Which hub serves run/<cluster>.sck: taking the right over by a human's order, giving it up.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/log.h"
+#include "daemon/remote/hop.h"
+
+struct hub_job {
+    struct remote *remote;
+    struct home home;
+    char cluster[33], path[PATH_MAX];
+    struct lease lease;
+    struct hop_visitor *visitor; /* NULL: it left */
+};
+
+static struct hub_job *make_job(struct hop *hop)
+{
+    struct hub_job *job = calloc(1, sizeof *job);
+    if (job) {
+        job->remote = hop->remote;
+        job->home = hop->remote->manager->home;
+        job->lease = hop->lease;
+        snprintf(job->cluster, sizeof job->cluster, "%s", hop->config->name);
+        snprintf(job->path, sizeof job->path, "%s/run/%s.lease", job->home.root, job->cluster);
+    }
+    return job;
+}
+
+static int run_take_over(void *context, struct error *err)
+{
+    struct hub_job *job = context;
+    if (job->lease.nonce[0] && lease_is_held(&job->lease)) {
+        return 0;
+    }
+    return lease_take_over(&job->home, job->path, &job->lease, err);
+}
+
+static void on_taken(void *context, int code, const struct error *err)
+{
+    struct hub_job *job = context;
+    struct hop *hop = remote_find(job->remote, job->cluster);
+    bool waits = false;
+    for (struct hop_visitor *v = hop ? hop->visitors : NULL; v; v = v->next) {
+        waits |= v == job->visitor;
+    }
+    if (hop && !code) {
+        hop->lease = job->lease;
+        hop->held_by[0] = 0;
+        hop_note(hop, "takeover", "run/%s.sck is this hub's now", job->cluster);
+        hop_changed(hop);
+    }
+    if (waits) {
+        struct error words = *err;
+        struct hop_visitor *visitor = job->visitor;
+        hop_leave(hop, visitor);
+        visitor->done(visitor, code, &words);
+    }
+    free(job);
+}
+
+void hop_takeover(struct hop *hop, struct hop_visitor *visitor)
+{
+    struct hub_job *job = make_job(hop);
+    struct error err;
+    log_audit("takeover cluster=%s", hop->config->name);
+    if (job) {
+        job->visitor = visitor;
+        visitor->asked = false;
+        visitor->next = hop->visitors;
+        hop->visitors = visitor;
+    }
+    if (!job || worker_submit(hop->remote->manager->work, run_take_over, on_taken, job)) {
+        if (job) {
+            hop_leave(hop, visitor);
+        }
+        free(job);
+        visitor->done(visitor, error_set(&err, -EAGAIN, "it cannot be taken over now"), &err);
+    }
+}
+
+static int run_release(void *context, struct error *err)
+{
+    (void)err;
+    lease_release(&((struct hub_job *)context)->lease);
+    return 0;
+}
+
+static void on_released(void *context, int code, const struct error *err)
+{
+    (void)code;
+    (void)err;
+    free(context);
+}
+
+/* On the worker that claims leases, so that a login right behind finds the name free. */
+void hub_release(struct hop *hop)
+{
+    struct hub_job *job = hop->lease.nonce[0] ? make_job(hop) : NULL;
+    if (job && worker_submit(hop->remote->manager->work, run_release, on_released, job)) {
+        free(job);
+    }
+    hop->lease.nonce[0] = 0;
+}

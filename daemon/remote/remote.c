@@ -1,0 +1,226 @@
+/* The set of hops: one for each configured cluster, found again when gearsd starts. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/file.h"
+#include "daemon/core/log.h"
+#include "daemon/remote/hop.h"
+
+enum { ADOPT_MS = 250 };
+
+struct hop *remote_find(struct remote *remote, const char *cluster)
+{
+    struct hop *hop = remote->hops;
+    while (hop && strcmp(hop->config->name, cluster) != 0) {
+        hop = hop->next;
+    }
+    return hop;
+}
+
+const char *remote_closest(struct remote *remote, const char *cluster)
+{
+    const char *names[CONFIG_CLUSTERS + 1];
+    size_t count = 0;
+    for (struct hop *h = remote->hops; h && count < CONFIG_CLUSTERS; h = h->next) {
+        names[count++] = h->config->name;
+    }
+    names[count] = NULL;
+    return closest_find(cluster, names);
+}
+
+static struct hop *add(struct remote *remote, const struct cluster_config *config)
+{
+    struct hop *hop = calloc(1, sizeof *hop), **end = &remote->hops;
+    struct cluster_config *copy = hop ? cluster_config_copy(config) : NULL;
+    if (!copy) {
+        free(hop);
+        return NULL;
+    }
+    hop->remote = remote;
+    hop->config = copy;
+    hop->since_us = clock_utc_us();
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = hop;
+    return hop;
+}
+
+static bool is_idle(const struct hop *hop)
+{
+    return !hop->tunnel && !hop->preparing && !hop->machine.wanted && !hop->visitors;
+}
+
+static void drop(struct remote *remote, struct hop *hop)
+{
+    for (struct hop **at = &remote->hops; *at; at = &(*at)->next) {
+        if (*at == hop) {
+            *at = hop->next;
+            break;
+        }
+    }
+    routes_drop(hop);
+    struct event *events[] = {hop->timer, hop->expiry};
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        if (events[i]) {
+            event_free(events[i]);
+        }
+    }
+    hop_drop_prompt(hop);
+    cluster_config_destroy(hop->config);
+    free(hop);
+}
+
+/* An open hop keeps its way; bounds and names count at once. */
+static void refresh(struct hop *hop, const struct cluster_config *config)
+{
+    struct cluster_config *copy = cluster_config_copy(config);
+    if (copy) {
+        routes_drop(hop);
+        cluster_config_destroy(hop->config);
+        hop->config = copy;
+        expiry_arm(hop);
+        routes_update(hop);
+    }
+}
+
+void remote_reconfigure(struct remote *remote)
+{
+    const struct config *config = remote->manager->config;
+    for (struct hop *hop = remote->hops, *next; hop; hop = next) {
+        next = hop->next;
+        const struct cluster_config *fresh = config_find_cluster(config, hop->config->name);
+        hop->orphaned = !fresh;
+        if (fresh) {
+            refresh(hop, fresh);
+        } else if (is_idle(hop)) {
+            drop(remote, hop);
+        }
+    }
+    for (size_t i = 0; i < config->cluster_count; i++) {
+        if (!remote_find(remote, config->clusters[i]->name)) {
+            add(remote, config->clusters[i]);
+        }
+    }
+    remote->version++;
+}
+
+/* Take the lease again that an earlier gearsd of this host held for its hop. */
+static void reclaim(struct hop *hop)
+{
+    char path[PATH_MAX];
+    const struct home *home = &hop->remote->manager->home;
+    snprintf(path, sizeof path, "%s/run/%s.lease", home->root, hop->config->name);
+    snprintf(hop->lease.path, sizeof hop->lease.path, "%s", path);
+    if (hop->lease.nonce[0] && lease_is_held(&hop->lease)) {
+        /* Ours, from before this gearsd or its exec: renewed, as the process may be another. */
+        if (lease_take_over(home, path, &hop->lease, NULL)) {
+            hop->lease.nonce[0] = 0;
+        }
+        return;
+    }
+    if (lease_acquire(home, path, &hop->lease, NULL)) {
+        hop->lease.nonce[0] = 0;
+        lease_holder(path, hop->held_by);
+    }
+}
+
+static void restore(struct hop *hop)
+{
+    hop_load(hop);
+    place_load(&hop->remote->manager->home, hop->config->name, &hop->place);
+    bool running = tunnel_adopt(hop);
+    if (!running && !hop->machine.wanted) {
+        return;
+    }
+    reclaim(hop);
+    if (!hop->lease.nonce[0]) {
+        hop_note(
+            hop, "taken-over", "run/%s.sck is held by %s now", hop->config->name, hop->held_by);
+        hop->machine.wanted = false;
+        if (running) {
+            tunnel_close(hop, LINK_CAUSE_CANCELLED, "another hub took over");
+        }
+        return;
+    }
+    hop_store(hop);
+    if (!running) {
+        hop_apply(hop, HOP_RESTORED);
+    }
+}
+
+static void on_limit(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    *(bool *)argument = true;
+}
+
+/* Nobody is served before the tunnels found have said how they are; a stopped one is waited for
+ * ADOPT_MS at most. */
+static void await_found(struct remote *remote)
+{
+    bool over = false, waits = true;
+    struct timeval limit = {0, ADOPT_MS * 1000};
+    struct event *timer = evtimer_new(remote->manager->base, on_limit, &over);
+    if (!timer || event_add(timer, &limit)) {
+        over = true;
+    }
+    while (!over && waits) {
+        waits = false;
+        for (struct hop *hop = remote->hops; hop; hop = hop->next) {
+            waits |= hop->tunnel && hop->machine.state == HOP_DOWN;
+        }
+        if (waits) {
+            event_base_loop(remote->manager->base, EVLOOP_ONCE);
+        }
+    }
+    if (timer) {
+        event_free(timer);
+    }
+}
+
+struct remote *remote_create(struct manager *manager, struct error *err)
+{
+    struct remote *remote = calloc(1, sizeof *remote);
+    if (!remote) {
+        error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    remote->manager = manager;
+    remote->network_fd = -1;
+    for (size_t i = 0; i < manager->config->cluster_count; i++) {
+        if (!add(remote, manager->config->clusters[i])) {
+            error_set(err, -ENOMEM, "out of memory");
+            return NULL;
+        }
+    }
+    for (struct hop *hop = remote->hops; hop; hop = hop->next) {
+        restore(hop);
+    }
+    network_watch(remote);
+    await_found(remote);
+    return remote;
+}
+
+void remote_close_all(struct remote *remote)
+{
+    for (struct hop *hop = remote->hops; hop; hop = hop->next) {
+        if (hop->machine.wanted || hop->tunnel || hop->preparing) {
+            hop_logout(hop);
+        }
+    }
+}
+
+bool remote_all_closed(const struct remote *remote)
+{
+    for (const struct hop *hop = remote->hops; hop; hop = hop->next) {
+        if (hop->tunnel || hop->preparing) {
+            return false;
+        }
+    }
+    return true;
+}
