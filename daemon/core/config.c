@@ -1,7 +1,7 @@
 /* Reading gears.conf with libinih. The reader below sees every line first: it counts them,
  * opens sections (libinih tells of a section only with its first key) and refuses what libinih
- * would cut or pass over in silence. Keys are config_keys.c's, the checks of the whole
- * config_check.c's. */
+ * would cut or pass over in silence. Sections are config_section.c's, keys config_keys.c's, the
+ * checks of the whole config_check.c's, files on disk config_load.c's. */
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -9,10 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/file.h"
 #include "daemon/core/config_private.h"
-
-enum { FILE_LIMIT = 1 << 20 };
 
 static void report(struct loader *loader, struct place at, const char *format, va_list args)
 {
@@ -38,94 +35,6 @@ void config_error_at(struct loader *loader, struct place at, const char *format,
     va_start(args, format);
     report(loader, at, format, args);
     va_end(args);
-}
-
-/* Room for one more service and for its origin beside it. */
-static bool grow(struct loader *loader)
-{
-    struct config *config = loader->config;
-    if (config->service_count < loader->capacity) {
-        return true;
-    }
-    size_t capacity = loader->capacity ? 2 * loader->capacity : 8;
-    void *services = realloc(config->services, capacity * sizeof *config->services);
-    config->services = services ? services : config->services;
-    void *origins = realloc(loader->origins, capacity * sizeof *loader->origins);
-    loader->origins = origins ? origins : loader->origins;
-    loader->capacity = services && origins ? capacity : loader->capacity;
-    loader->failed |= !services || !origins;
-    return services && origins;
-}
-
-static void add_service(struct loader *loader, const char *name, const char *kind)
-{
-    struct config *config = loader->config;
-    struct service_config *service = grow(loader) ? service_config_create(name, kind) : NULL;
-    if (service) {
-        loader->origins[config->service_count] = (struct origin){0};
-        config->services[config->service_count++] = service;
-    }
-    loader->failed |= !service;
-}
-
-static void open_service(struct loader *loader, const char *name)
-{
-    struct error err;
-    struct config *config = loader->config;
-    size_t i = 0;
-    loader->skip = true;
-    if (name_check(name, &err)) {
-        config_error(loader, "%s", err.text);
-        return;
-    }
-    while (i < config->service_count && strcmp(config->services[i]->name, name) != 0) {
-        i++;
-    }
-    if (i == CONFIG_SERVICES) {
-        config_error(loader, "more than %d services", CONFIG_SERVICES);
-        return;
-    }
-    if (i == config->service_count) {
-        add_service(loader, name, "command");
-        if (loader->failed) {
-            return;
-        }
-    }
-    struct place *before = &loader->origins[i].section;
-    if (before->line && before->file == loader->at.file) {
-        config_error(loader, "[service:%s] stands twice in this file, first in line %d", name,
-            before->line);
-        return;
-    }
-    *before = loader->at;
-    loader->skip = false;
-    loader->place = i;
-    loader->service = config->services[i];
-}
-
-static void open_section(struct loader *loader, const char *section)
-{
-    loader->in_section = true;
-    loader->service = NULL;
-    loader->skip = loader->refused = false;
-    loader->key[0] = 0;
-    text_finish(&loader->seen);
-    if (!strncmp(section, "service:", 8)) {
-        open_service(loader, section + 8);
-    } else if (!strcmp(section, "defaults")) {
-        loader->skip = loader->defaults_seen;
-        if (loader->defaults_seen) {
-            config_error(loader, "[defaults] stands twice in this file");
-        }
-        loader->defaults_seen = true;
-    } else {
-        bool later = !strncmp(section, "cluster:", 8) || !strncmp(section, "pool:", 5);
-        loader->skip = true;
-        config_error(loader,
-            later ? "[%.60s]: clusters and pools are not part of this version"
-                  : "there is no section [%.60s]; write [defaults] or [service:NAME]",
-            section);
-    }
 }
 
 /* Whether a line can be a key's: a '=' or ':' before any comment behind it. */
@@ -163,7 +72,7 @@ static bool admit(struct loader *loader, char *line)
             return false;
         }
         snprintf(section, sizeof section, "%.*s", (int)length, text + 1);
-        open_section(loader, section);
+        config_section_open(loader, section);
         return true;
     }
     if (!has_separator(text)) {
@@ -213,7 +122,7 @@ static bool note_seen(struct loader *loader, const char *key)
 static int on_key(void *user, const char *section, const char *key, const char *value)
 {
     struct loader *loader = user;
-    (void)section; /* cut at 49 bytes there; open_section knows it whole */
+    (void)section; /* cut at 49 bytes there; config_section_open knows it whole */
     bool indented = loader->raw_length && isspace((unsigned char)loader->raw[0]);
     bool continued = indented && loader->key[0];
     if (!continued) {
@@ -226,7 +135,7 @@ static int on_key(void *user, const char *section, const char *key, const char *
             config_error(loader, "\"%s\" stands above the first section", key);
         } else if (note_seen(loader, key)) {
             config_error(loader, "the key %s stands twice in this section", key);
-        } else if (!loader->site && config_is_locked(loader, key)) {
+        } else if (loader->source == SOURCE_USER && config_is_locked(loader, key)) {
             config_error(loader, "the key %s is locked by the site (%s); remove it", key,
                 loader->site_file);
         } else {
@@ -239,16 +148,17 @@ static int on_key(void *user, const char *section, const char *key, const char *
     return 1;
 }
 
-static void parse_file(struct loader *loader, const char *name, const char *text, bool site)
+static void parse_file(
+    struct loader *loader, const struct config_file *file, enum config_source source)
 {
-    if (!text) {
+    if (!file->text) {
         return;
     }
-    loader->at = (struct place){name, 0};
-    loader->rest = text;
-    loader->site = site;
+    loader->at = (struct place){file->name, loader->at.order + 1, 0};
+    loader->rest = file->text;
+    loader->source = source;
     loader->in_section = loader->defaults_seen = loader->skip = loader->refused = false;
-    loader->service = NULL;
+    loader->item = NULL;
     loader->key[0] = 0;
     text_finish(&loader->seen);
     int bad = ini_parse_stream(read_line, loader, on_key, loader);
@@ -258,16 +168,27 @@ static void parse_file(struct loader *loader, const char *name, const char *text
     }
 }
 
-static int load_all(
-    struct loader *loader, const char *site_text, const char *user_name, const char *user_text)
+static void parse_pack(struct loader *loader, const struct config_file *file)
 {
-    loader->defaults = service_config_create("defaults", "command");
-    add_service(loader, "lab", "jupyter");
-    if (!loader->defaults || loader->failed) {
+    const char *slash = strrchr(file->name, '/'), *base = slash ? slash + 1 : file->name;
+    snprintf(loader->pack, sizeof loader->pack, "%.*s", (int)strcspn(base, "."), base);
+    parse_file(loader, file, SOURCE_PACK);
+}
+
+static int load_all(struct loader *loader, const struct config_files *files)
+{
+    loader->loaded[TABLE_SERVICES].defaults = service_config_create("defaults", "command");
+    loader->loaded[TABLE_CLUSTERS].defaults = cluster_config_create("defaults");
+    config_section_add(loader, TABLE_SERVICES, "lab", "jupyter");
+    if (!loader->loaded[TABLE_SERVICES].defaults || !loader->loaded[TABLE_CLUSTERS].defaults ||
+        loader->failed) {
         return -ENOMEM;
     }
-    parse_file(loader, loader->site_file, site_text, true);
-    parse_file(loader, user_name, user_text, false);
+    for (size_t i = 0; i < files->pack_count; i++) {
+        parse_pack(loader, &files->packs[i]);
+    }
+    parse_file(loader, &files->site, SOURCE_SITE);
+    parse_file(loader, &files->user, SOURCE_USER);
     config_apply_defaults(loader);
     config_check(loader);
     if (loader->error_count > ERRORS_LIMIT) {
@@ -278,82 +199,26 @@ static int load_all(
                                                                          : 0;
 }
 
-int config_parse(const struct home *home, const char *site_name, const char *site_text,
-    const char *user_name, const char *user_text, struct config **out, struct text *errors)
+int config_parse(const struct config_files *files, struct config **out, struct text *errors)
 {
-    (void)home;
     struct config *config = calloc(1, sizeof *config);
     if (!config) {
         return -ENOMEM;
     }
     config->port = 38888;
     config->log_total = 512ULL << 20;
-    struct loader loader = {.config = config, .errors = errors, .site_file = site_name};
-    int code = load_all(&loader, site_text, user_name, user_text);
-    service_config_destroy(loader.defaults);
+    struct loader loader = {.config = config, .errors = errors, .site_file = files->site.name};
+    int code = load_all(&loader, files);
+    for (enum config_table_id id = 0; id < CONFIG_TABLES; id++) {
+        config_item_destroy(id, loader.loaded[id].defaults);
+        free(loader.loaded[id].origins);
+    }
     text_finish(&loader.seen);
     text_finish(&loader.locks);
-    free(loader.origins);
     if (code) {
         config_destroy(config);
         return code;
     }
     *out = config;
     return 0;
-}
-
-/* A missing file gives NULL. */
-static int read_file(const char *path, char **text, struct text *errors)
-{
-    struct error err;
-    size_t length = 0;
-    int code = file_read(path, FILE_LIMIT, text, &length, &err);
-    if (code == -ENOENT || code == -ENOTDIR) {
-        return 0;
-    }
-    if (code) {
-        text_printf(errors, "%s\n", err.text);
-    } else if (strlen(*text) != length) {
-        code = -EINVAL;
-        text_printf(errors, "%s: holds a NUL byte; it is no text file\n", path);
-    }
-    return code;
-}
-
-/* The site may put a file "disabled" beside its gears.conf; its text is the reason. */
-static int read_disabled(const char *site, char **text, struct text *errors)
-{
-    char path[PATH_MAX];
-    const char *slash = strrchr(site, '/');
-    snprintf(path, sizeof path, "%.*sdisabled", slash ? (int)(slash + 1 - site) : 0, site);
-    int code = read_file(path, text, errors);
-    if (!code && *text) {
-        (*text)[strcspn(*text, "\r\n")] = 0;
-        if (!**text) {
-            free(*text);
-            *text = strdup("Gears is switched off on this host by its administrators");
-        }
-    }
-    return code;
-}
-
-int config_load(const struct home *home, struct config **config, struct text *errors)
-{
-    const char *site = getenv("GEARS_SITE_CONFIG");
-    char user[PATH_MAX], *site_text = NULL, *user_text = NULL, *disabled = NULL;
-    site = site ? site : "/etc/gears/gears.conf";
-    snprintf(user, sizeof user, "%s/etc/gears.conf", home->root);
-    int code = read_file(site, &site_text, errors);
-    code = code ? code : read_disabled(site, &disabled, errors);
-    code = code ? code : read_file(user, &user_text, errors);
-    code = code ? code : config_parse(home, site, site_text, user, user_text, config, errors);
-    if (!code && disabled) {
-        free((*config)->disabled);
-        (*config)->disabled = disabled;
-        disabled = NULL;
-    }
-    free(disabled);
-    free(site_text);
-    free(user_text);
-    return code;
 }

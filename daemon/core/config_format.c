@@ -64,34 +64,37 @@ static void format_word(const char *word, struct text *out)
 }
 
 /* Whether what begins here may stand in a line of its own: no comment, nothing like a key. */
-static bool may_begin_line(const char *at)
+static bool may_begin_line(const struct config_table *table, const char *at)
 {
     return !isspace((unsigned char)*at) && *at && *at != ';' && *at != '#' &&
-           !config_begins_with_key(at, false);
+           !config_begins_with_key(table, at, false);
 }
 
 /* Where to break `length` bytes that have room for `room`: behind the last lone space that
  * leaves what may begin a line, else at the end. */
-static size_t find_break(const char *value, size_t length, size_t room)
+static size_t find_break(
+    const struct config_table *table, const char *value, size_t length, size_t room)
 {
     size_t found = length;
     for (size_t i = 1; i < length && (i <= room || found == length); i++) {
         if (value[i] == ' ' && !isspace((unsigned char)value[i - 1]) &&
-            may_begin_line(value + i + 1)) {
+            may_begin_line(table, value + i + 1)) {
             found = i;
         }
     }
     return found;
 }
 
-/* One line of a value behind its key or indentation, folded where it may be. */
+/* One line of a value behind its key or indentation, folded where the table's keys let it be;
+ * NULL: nowhere. */
 static void put_line(const char *head, const char *tight, const char *value, size_t length,
-    bool folds, struct text *out)
+    const struct config_table *table, struct text *out)
 {
     for (;;) {
         bool fits = strlen(head) + length <= CONFIG_LINE && *value != ';';
         size_t room = CONFIG_LINE - strlen(tight);
-        size_t n = fits || length <= room || !folds ? length : find_break(value, length, room);
+        bool whole = fits || length <= room || !table;
+        size_t n = whole ? length : find_break(table, value, length, room);
         text_printf(out, "%s%.*s\n", fits ? head : tight, (int)n, value);
         if (n == length) {
             return;
@@ -103,7 +106,8 @@ static void put_line(const char *head, const char *tight, const char *value, siz
     }
 }
 
-static void put_value(const char *key, const char *value, bool folds, struct text *out)
+static void put_value(
+    const char *key, const char *value, const struct config_table *table, struct text *out)
 {
     char head[80], tight[80];
     snprintf(head, sizeof head, "%s = ", key);
@@ -111,7 +115,7 @@ static void put_value(const char *key, const char *value, bool folds, struct tex
     for (bool first = true; value; first = false) {
         const char *newline = strchr(value, '\n');
         put_line(first ? head : "    ", first ? tight : " ", value,
-            newline ? (size_t)(newline - value) : strlen(value), folds, out);
+            newline ? (size_t)(newline - value) : strlen(value), table, out);
         value = newline ? newline + 1 : NULL;
     }
 }
@@ -153,6 +157,8 @@ static void format_value(const void *slot, const struct config_key *key, struct 
         format_duration(*(const int64_t *)slot, out);
     } else if (key->type == VALUE_SIZE) {
         format_size(*(const uint64_t *)slot, out);
+    } else if (key->type == VALUE_INTEGER) {
+        text_printf(out, "%d", *(const int *)slot);
     } else if (key->type == VALUE_SIGNAL) {
         text_printf(out, "%s", signal_name(*(const int *)slot));
     } else if (key->type == VALUE_RESTART) {
@@ -180,27 +186,54 @@ static void format_limits(const struct service_config *service, struct text *out
     }
 }
 
+static void format_item(const struct config_table *table, const void *item, struct text *out)
+{
+    text_printf(out, "\n[%s:%s]\n", table->noun, *(char *const *)item);
+    for (size_t i = 0; i < table->count; i++) {
+        const struct config_key *key = &table->keys[i];
+        const char *slot = (const char *)item + key->offset;
+        bool list = config_key_is_list(key), pointer = config_key_is_text(key) || list;
+        if (!pointer || *(void *const *)slot) {
+            struct text value = {0};
+            bool folds = key->type == VALUE_STRING || (list && key->type != VALUE_ASSIGNMENTS);
+            format_value(slot, key, &value);
+            put_value(key->name, text_string(&value), folds ? table : NULL, out);
+            out->failed |= value.failed;
+            text_finish(&value);
+        }
+    }
+}
+
+/* Whose laptop port a cluster has that only a pack describes; NULL: nobody's. Such a pair is
+ * allowed, but not in one gears.conf, which the text must be. */
+static const char *find_port_owner(const struct config *config, size_t i)
+{
+    const struct cluster_config *cluster = config->clusters[i];
+    for (size_t k = 0; !cluster->said && k < config->cluster_count; k++) {
+        const struct cluster_config *other = config->clusters[k];
+        if (k != i && other->port == cluster->port && (other->said || k < i)) {
+            return other->name;
+        }
+    }
+    return NULL;
+}
+
 void config_format(const struct config *config, struct text *out)
 {
     text_printf(out, "[defaults]\nport = %d\nlog_total = ", config->port);
     format_size(config->log_total, out);
     text_printf(out, "\n");
-    for (size_t s = 0; s < config->service_count; s++) {
-        const struct service_config *service = config->services[s];
-        text_printf(out, "\n[service:%s]\n", service->name);
-        for (size_t i = 0; i < CONFIG_KEYS; i++) {
-            const struct config_key *key = &config_keys[i];
-            const char *slot = (const char *)service + key->offset;
-            bool pointer = config_key_is_text(key) || config_key_is_list(key);
-            if (!pointer || *(void *const *)slot) {
-                struct text value = {0};
-                format_value(slot, key, &value);
-                put_value(key->name, text_string(&value),
-                    key->type == VALUE_STRING || key->type == VALUE_NAMES, out);
-                out->failed |= value.failed;
-                text_finish(&value);
-            }
+    for (size_t i = 0; i < config->service_count; i++) {
+        format_item(&config_tables[TABLE_SERVICES], config->services[i], out);
+        format_limits(config->services[i], out);
+    }
+    for (size_t i = 0; i < config->cluster_count; i++) {
+        const char *owner = find_port_owner(config, i);
+        if (owner) {
+            text_printf(out, "\n; the site pack %s is not shown: %s has its port\n",
+                config->clusters[i]->name, owner);
+        } else {
+            format_item(&config_tables[TABLE_CLUSTERS], config->clusters[i], out);
         }
-        format_limits(service, out);
     }
 }

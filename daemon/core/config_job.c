@@ -6,6 +6,7 @@
 
 struct config_job {
     const struct home *home;
+    const char *share;
     struct config *config;
     struct text errors;
     config_loaded *loaded;
@@ -16,7 +17,7 @@ static int run_load(void *context, struct error *err)
 {
     (void)err;
     struct config_job *job = context;
-    return config_load(job->home, &job->config, &job->errors);
+    return config_load(job->home, job->share, &job->config, &job->errors);
 }
 
 static void finish_load(void *context, int code, const struct error *err)
@@ -29,14 +30,15 @@ static void finish_load(void *context, int code, const struct error *err)
     free(job);
 }
 
-int config_load_start(
-    struct worker *worker, const struct home *home, config_loaded *loaded, void *context)
+int config_load_start(struct worker *worker, const struct home *home, const char *share,
+    config_loaded *loaded, void *context)
 {
     struct config_job *job = calloc(1, sizeof *job);
     if (!job) {
         return -ENOMEM;
     }
-    *job = (struct config_job){.home = home, .loaded = loaded, .context = context};
+    *job =
+        (struct config_job){.home = home, .share = share, .loaded = loaded, .context = context};
     int code = worker_submit(worker, run_load, finish_load, job);
     if (code) {
         free(job);

@@ -8,8 +8,9 @@
 /* Called on the loop. `config` belongs to the callee and is NULL when `errors` has lines. */
 typedef void config_loaded(void *context, struct config *config, const char *errors);
 
-/* config_load on `worker`. `home` must outlive the job. 0; -ENOMEM or -EAGAIN: not begun. */
-int config_load_start(
-    struct worker *worker, const struct home *home, config_loaded *loaded, void *context);
+/* config_load on `worker`. `home` and `share` must outlive the job. 0; -ENOMEM or -EAGAIN: not
+ * begun. */
+int config_load_start(struct worker *worker, const struct home *home, const char *share,
+    config_loaded *loaded, void *context);
 
 #endif

@@ -1,62 +1,64 @@
-/* The keys of gears.conf: names, where their values go, how they are read. Called by config.c
- * for every line of every value. */
+/* One key of gears.conf: whether it may stand here, and where its value goes. Called by
+ * config.c for every line of every value. */
 #include <ctype.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "daemon/core/config_private.h"
-
-#define FIELD(field) offsetof(struct service_config, field)
-const struct config_key config_keys[CONFIG_KEYS] = {
-    {"kind", VALUE_KIND, FIELD(kind), false},
-    {"command", VALUE_STRING, FIELD(command), false},
-    {"env", VALUE_ENV, FIELD(env), true},
-    {"cwd", VALUE_PATH, FIELD(cwd), false},
-    {"workspace", VALUE_PATH, FIELD(workspace), true},
-    {"modules", VALUE_STRING, FIELD(modules), true},
-    {"setup", VALUE_LINES, FIELD(setup), true},
-    {"environment", VALUE_ASSIGNMENTS, FIELD(environment), false},
-    {"after", VALUE_NAMES, FIELD(after), false},
-    {"ready", VALUE_STRING, FIELD(ready), false},
-    {"restart", VALUE_RESTART, FIELD(restart), true},
-    {"stop_signal", VALUE_SIGNAL, FIELD(stop_signal), false},
-    {"stop_timeout", VALUE_DURATION, FIELD(stop_timeout_ms), true},
-    {"start_timeout", VALUE_DURATION, FIELD(start_timeout_ms), true},
-    {"enabled", VALUE_BOOL, FIELD(enabled), false},
-    {"idle_cull", VALUE_DURATION, FIELD(idle_cull_ms), true},
-    {"log_budget", VALUE_SIZE, FIELD(log_budget), true},
-};
-#undef FIELD
-
-const struct config_limit config_limits[CONFIG_LIMIT_NAMES] = {{"limit_nofile", RLIMIT_NOFILE},
-    {"limit_core", RLIMIT_CORE}, {"limit_stack", RLIMIT_STACK}, {"limit_fsize", RLIMIT_FSIZE},
-    {"limit_cpu", RLIMIT_CPU}, {"limit_as", RLIMIT_AS}, {"limit_data", RLIMIT_DATA},
-    {"limit_memlock", RLIMIT_MEMLOCK}};
 
 static const char *const own_keys[] = {"port", "log_total", "locks", "disabled"};
 enum { OWN_KEYS = sizeof own_keys / sizeof *own_keys };
 
-/* Every key a section knows, for "did you mean" and for checking `locks`. */
-static const char **list_names(bool defaults, bool services, bool site,
-    const char *names[CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1])
+/* Keys' names in the order they were put in, for "did you mean" and for checking `locks`. */
+struct names {
+    const char *list[CONFIG_TABLES * CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1];
+    size_t count;
+};
+
+static void add_table(struct names *names, enum config_table_id id, bool defaults)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < CONFIG_KEYS; i++) {
-        if (services || (defaults && config_keys[i].in_defaults)) {
-            names[count++] = config_keys[i].name;
+    for (size_t i = 0; i < config_tables[id].count; i++) {
+        if (!defaults || config_tables[id].keys[i].in_defaults) {
+            names->list[names->count++] = config_tables[id].keys[i].name;
         }
     }
-    for (size_t i = 0; services && i < CONFIG_LIMIT_NAMES; i++) {
-        names[count++] = config_limits[i].name;
+    for (size_t i = 0; !defaults && id == TABLE_SERVICES && i < CONFIG_LIMIT_NAMES; i++) {
+        names->list[names->count++] = config_limits[i].name;
     }
-    for (size_t i = 0; defaults && i < (site ? OWN_KEYS : 2U); i++) {
-        names[count++] = own_keys[i];
+    names->list[names->count] = NULL;
+}
+
+/* Of [defaults] alone; two are the site's. */
+static void add_own(struct names *names, bool site)
+{
+    for (size_t i = 0; i < (site ? OWN_KEYS : 2U); i++) {
+        names->list[names->count++] = own_keys[i];
     }
-    names[count] = NULL;
-    return names;
+    names->list[names->count] = NULL;
+}
+
+/* Every key that a section of `table` knows; NULL: [defaults]. */
+static void list_names(struct names *names, const struct config_table *table, bool site)
+{
+    names->count = 0;
+    for (enum config_table_id id = 0; id < CONFIG_TABLES; id++) {
+        if (!table || table == &config_tables[id]) {
+            add_table(names, id, !table);
+        }
+    }
+    if (!table) {
+        add_own(names, site);
+    }
+}
+
+static void list_all(struct names *names)
+{
+    names->count = 0;
+    for (enum config_table_id id = 0; id < CONFIG_TABLES; id++) {
+        add_table(names, id, false);
+    }
+    add_own(names, true);
 }
 
 static bool is_named(const char *const *names, const char *key)
@@ -67,14 +69,26 @@ static bool is_named(const char *const *names, const char *key)
     return *names != NULL;
 }
 
-bool config_begins_with_key(const char *value, bool shell)
+bool config_begins_with_key(const struct config_table *table, const char *value, bool shell)
 {
-    const char *names[CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1];
+    struct names names;
     char word[32];
     size_t n = strcspn(value, " \t=");
     snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), value);
-    return value[n + strspn(value + n, " \t")] == '=' && (!shell || value[n] != '=') &&
-           is_named(list_names(true, true, true, names), word);
+    if (value[n + strspn(value + n, " \t")] != '=' || (shell && value[n] == '=')) {
+        return false;
+    }
+    list_all(&names);
+    if (table) { /* the other table's keys are unlikely here, and ordinary words */
+        list_names(&names, table, true);
+        add_own(&names, true);
+    }
+    return is_named(names.list, word);
+}
+
+static const struct config_table *table_of(const struct loader *loader)
+{
+    return loader->item ? &config_tables[loader->table] : NULL;
 }
 
 /* An indented line goes on the value above, which is rarely what was meant when it reads like a
@@ -82,7 +96,7 @@ bool config_begins_with_key(const char *value, bool shell)
 static bool refuse_continuation(
     struct loader *loader, const char *key, bool goes_on, bool shell, const char *value)
 {
-    bool key_like = config_begins_with_key(value, shell);
+    bool key_like = config_begins_with_key(table_of(loader), value, shell);
     if (key_like) {
         config_error(loader, "an indented line goes on the value of %s; begin %.*s in column 1",
             key, (int)strcspn(value, " \t="), value);
@@ -108,21 +122,21 @@ static bool refuse_comment(struct loader *loader, const char *key)
     return false;
 }
 
-static void set_value(
-    struct loader *loader, const struct config_key *key, const char *value, bool continued)
+static void set_value(struct loader *loader, const struct config_key *key, void *slot,
+    const char *value, bool continued)
 {
     bool shell = key->type == VALUE_LINES || key->type == VALUE_ASSIGNMENTS;
-    bool goes_on = shell || key->type == VALUE_STRING || key->type == VALUE_NAMES;
+    bool goes_on = shell || key->type == VALUE_STRING || config_key_is_list(key);
     if ((!continued || !refuse_continuation(loader, key->name, goes_on, shell, value)) &&
         ((!shell && key->type != VALUE_STRING) || !refuse_comment(loader, key->name))) {
-        config_value_set(loader, key, value, continued);
+        config_value_set(loader, key, slot, value, continued);
     }
 }
 
 static void set_limit(
     struct loader *loader, const struct config_limit *limit, const char *value)
 {
-    struct service_config *service = loader->service;
+    struct service_config *service = loader->item;
     struct error err;
     uint64_t bytes = UINT64_MAX;
     size_t at = 0;
@@ -140,14 +154,14 @@ static void set_limit(
 
 static void set_locks(struct loader *loader, const char *value)
 {
-    const char *names[CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1];
+    struct names names;
     char *copy = strdup(value), *save = NULL;
-    list_names(true, true, true, names);
+    list_all(&names);
     loader->failed |= !copy;
     for (char *word = copy ? strtok_r(copy, " \t,", &save) : NULL; word;
          word = strtok_r(NULL, " \t,", &save)) {
-        if (!is_named(names, word)) {
-            const char *closest = closest_find(word, names);
+        if (!is_named(names.list, word)) {
+            const char *closest = closest_find(word, names.list);
             config_error(loader, "locks: there is no key \"%s\"%s%s%s", word,
                 closest ? "; did you mean " : "", closest ? closest : "", closest ? "?" : "");
         }
@@ -170,7 +184,7 @@ static bool set_own(struct loader *loader, const char *key, const char *value, b
     struct error err;
     long long number;
     bool site_only = !strcmp(key, "locks") || !strcmp(key, "disabled");
-    if (site_only && !loader->site) {
+    if (site_only && loader->source != SOURCE_SITE) {
         config_error(
             loader, "%s belongs into the site's file only (%s)", key, loader->site_file);
     } else if (continued && strcmp(key, "locks") != 0 &&
@@ -196,54 +210,99 @@ static bool set_own(struct loader *loader, const char *key, const char *value, b
     return true;
 }
 
+/* Where a key belongs that does not belong here, or NULL. */
+static const char *find_section(const struct config_table *here, const char *key)
+{
+    static const char *const sections[CONFIG_TABLES] = {
+        [TABLE_SERVICES] = "a [service:NAME]", [TABLE_CLUSTERS] = "a [cluster:NAME]"};
+    struct names names = {.count = 0};
+    add_own(&names, true);
+    if (here && is_named(names.list, key)) {
+        return "[defaults]";
+    }
+    for (enum config_table_id id = 0; id < CONFIG_TABLES; id++) {
+        names.count = 0;
+        add_table(&names, id, false);
+        if (here != &config_tables[id] && is_named(names.list, key)) {
+            return sections[id];
+        }
+    }
+    return NULL;
+}
+
 static void refuse_unknown(struct loader *loader, const char *key)
 {
-    const char *names[CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1];
-    const char *other[CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1];
-    bool defaults = !loader->service;
-    list_names(defaults, !defaults, loader->site, names);
-    if (is_named(list_names(!defaults, defaults, true, other), key)) {
-        config_error(loader, "the key %s belongs into %s", key,
-            defaults ? "a [service:NAME]" : "[defaults]");
+    const struct config_table *table = table_of(loader);
+    const char *section = find_section(table, key);
+    struct names names;
+    if (section) {
+        config_error(loader, "the key %s belongs into %s", key, section);
         return;
     }
-    const char *closest = closest_find(key, names);
+    list_names(&names, table, loader->source == SOURCE_SITE);
+    const char *closest = closest_find(key, names.list);
     config_error(loader, "unknown key \"%s\"%s%s%s", key, closest ? "; did you mean " : "",
         closest ? closest : "", closest ? "?" : "");
 }
 
+/* A key of a table, for the item in hand or, in [defaults], for all. */
+static bool set_key(struct loader *loader, enum config_table_id id, const char *key,
+    const char *value, bool continued)
+{
+    const struct config_table *table = &config_tables[id];
+    struct loaded *loaded = &loader->loaded[id];
+    size_t i = 0;
+    while (i < table->count && strcmp(table->keys[i].name, key) != 0) {
+        i++;
+    }
+    if (i == table->count || (!loader->item && !table->keys[i].in_defaults)) {
+        return false;
+    }
+    void *item = loader->item ? loader->item : loaded->defaults;
+    if (loader->item) {
+        *config_set_keys(table, item) |= 1U << i;
+        loaded->origins[loader->place].keys[i] = loader->at;
+    } else {
+        loaded->default_keys |= 1U << i;
+    }
+    set_value(loader, &table->keys[i], (char *)item + table->keys[i].offset, value, continued);
+    return true;
+}
+
+static bool set_limit_key(
+    struct loader *loader, const char *key, const char *value, bool continued)
+{
+    for (size_t i = 0; i < CONFIG_LIMIT_NAMES; i++) {
+        if (!strcmp(config_limits[i].name, key)) {
+            if (!continued || !refuse_continuation(loader, key, false, false, value)) {
+                set_limit(loader, &config_limits[i], value);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
 void config_set(struct loader *loader, const char *key, const char *value, bool continued)
 {
+    bool known = false;
     if (!strcmp(key, "memory_max")) {
         config_error(loader,
             "memory_max limits a whole tree and needs a delegated cgroup, which "
             "this version does not use; use limit_as with care or remove it");
         return;
     }
-    if (!loader->service && set_own(loader, key, value, continued)) {
-        return;
-    }
-    for (size_t i = 0; i < CONFIG_KEYS; i++) {
-        if (strcmp(config_keys[i].name, key) != 0 ||
-            (!loader->service && !config_keys[i].in_defaults)) {
-            continue;
-        }
-        if (loader->service) {
-            loader->service->set_keys |= 1U << i;
-            loader->origins[loader->place].keys[i] = loader->at;
-        } else {
-            loader->default_keys |= 1U << i;
-        }
-        set_value(loader, &config_keys[i], value, continued);
-        return;
-    }
-    for (size_t i = 0; loader->service && i < CONFIG_LIMIT_NAMES; i++) {
-        if (!strcmp(config_limits[i].name, key)) {
-            if (!continued || !refuse_continuation(loader, key, false, false, value)) {
-                set_limit(loader, &config_limits[i], value);
-            }
-            return;
+    if (loader->item) {
+        known =
+            set_key(loader, loader->table, key, value, continued) ||
+            (loader->table == TABLE_SERVICES && set_limit_key(loader, key, value, continued));
+    } else {
+        known = set_own(loader, key, value, continued);
+        for (enum config_table_id id = 0; !known && id < CONFIG_TABLES; id++) {
+            known = set_key(loader, id, key, value, continued);
         }
     }
-    refuse_unknown(loader, key);
+    if (!known) {
+        refuse_unknown(loader, key);
+    }
 }

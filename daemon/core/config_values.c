@@ -1,11 +1,14 @@
-/* Reading the values of gears.conf into a service's fields, by their type. Called by
- * config_keys.c once a key was found and may stand where it stands. */
+/* Reading the values of gears.conf into their fields, by their type. Called by config_keys.c
+ * once a key was found and may stand where it stands. */
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/config_private.h"
+
+enum { WORD_LIMIT = 128 };
 
 void config_text_put(struct loader *loader, char **slot, char *value)
 {
@@ -51,20 +54,91 @@ static void set_text(struct loader *loader, char **slot, const char *value, char
     }
 }
 
-static void set_names(struct loader *loader, char ***slot, const char *value)
+/* As the home on the other machine is not known here, ~ stays. */
+static void set_far_path(
+    struct loader *loader, const struct config_key *key, char **slot, const char *value)
 {
+    if (value[0] != '/' && strncmp(value, "~/", 2) != 0) {
+        config_error(loader,
+            "%s = %s: write an absolute path, or one with ~/ for the home there", key->name,
+            value);
+    } else {
+        config_text_put(loader, slot, strdup(value));
+    }
+}
+
+/* Short enough for any line, of letters, digits and some others. */
+static bool is_made_of(const char *word, const char *others)
+{
+    if (strlen(word) > WORD_LIMIT) {
+        return false;
+    }
+    while (*word && (isalnum((unsigned char)*word) || strchr(others, *word))) {
+        word++;
+    }
+    return !*word;
+}
+
+/* One word of a key's value, or of a list of them; says what is wrong with it. */
+static bool admit_word(struct loader *loader, const struct config_key *key, const char *word)
+{
+    enum { DIGEST = 43 }; /* base64 of SHA-256, without the padding */
     struct error err;
+    if (key->type == VALUE_NAMES || key->type == VALUE_NAME) {
+        if (name_check(word, &err)) {
+            config_error(loader, "%s: %s", key->name, err.text);
+            return false;
+        }
+    } else if (key->type == VALUE_PATTERNS) {
+        if (!is_made_of(word, "._-*?[]!")) {
+            config_error(loader, "%s: \"%s\" is not a pattern of host names", key->name, word);
+            return false;
+        }
+    } else if (key->type == VALUE_FINGERPRINTS) {
+        if (strncmp(word, "SHA256:", 7) != 0 || strlen(word + 7) != DIGEST ||
+            !is_made_of(word + 7, "+/")) {
+            config_error(loader,
+                "%s: \"%s\" is not a fingerprint; write SHA256: and 43 characters, as "
+                "ssh-keygen -l shows it",
+                key->name, word);
+            return false;
+        }
+    } else if (!is_made_of(word, "._-:@[]") || word[0] == '-') {
+        config_error(loader, "%s: \"%s\" is not a host's name", key->name, word);
+        return false;
+    }
+    return true;
+}
+
+static void set_words(
+    struct loader *loader, const struct config_key *key, char ***slot, const char *value)
+{
     char *copy = strdup(value), *save = NULL;
+    int64_t count = 0;
     loader->failed |= !copy;
+    while (*slot && (*slot)[count]) {
+        count++;
+    }
     for (char *word = copy ? strtok_r(copy, " \t,", &save) : NULL; word;
          word = strtok_r(NULL, " \t,", &save)) {
-        if (name_check(word, &err)) {
-            config_error(loader, "after: %s", err.text);
-        } else {
+        if (key->high && count == key->high) {
+            config_error(loader, "%s: more than %d", key->name, (int)key->high);
+            break;
+        }
+        if (admit_word(loader, key, word)) {
             *slot = config_list_append(*slot, word, &loader->failed);
+            count++;
         }
     }
     free(copy);
+}
+
+static void set_word(
+    struct loader *loader, const struct config_key *key, char **slot, const char *value)
+{
+    if (admit_word(loader, key, value)) {
+        config_text_put(loader, slot, strdup(value));
+    }
 }
 
 /* One word as sh would read it, without expansions. Returns what follows, NULL when a quote is
@@ -128,6 +202,24 @@ static size_t choose(struct loader *loader, const char *key, const char *value,
     return i;
 }
 
+static void set_one_of(
+    struct loader *loader, const struct config_key *key, char **slot, const char *value)
+{
+    struct text hint = {0};
+    for (size_t i = 0; key->choices[i]; i++) {
+        text_printf(&hint, "%s%s",
+            !i                    ? ""
+            : key->choices[i + 1] ? ", "
+                                  : " or ",
+            key->choices[i]);
+    }
+    size_t i = choose(loader, key->name, value, key->choices, text_string(&hint));
+    if (key->choices[i]) {
+        config_text_put(loader, slot, strdup(key->choices[i]));
+    }
+    text_finish(&hint);
+}
+
 static void set_choice(
     struct loader *loader, const struct config_key *key, void *slot, const char *value)
 {
@@ -137,34 +229,53 @@ static void set_choice(
         [RESTART_ALWAYS] = "always",
         [RESTART_NO] = "no",
         NULL};
-    static const char *const kinds[] = {"jupyter", "command", NULL};
     size_t i;
-    if (key->type == VALUE_BOOL) {
+    if (key->type == VALUE_CHOICE) {
+        set_one_of(loader, key, slot, value);
+    } else if (key->type == VALUE_BOOL) {
         i = choose(loader, key->name, value, bools, "yes or no");
         *(bool *)slot = i % 2;
-    } else if (key->type == VALUE_RESTART) {
+    } else {
         i = choose(loader, key->name, value, policies, "always, on-failure or no");
         *(enum restart_policy *)slot =
             policies[i] ? (enum restart_policy)i : RESTART_ON_FAILURE;
-    } else {
-        i = choose(loader, key->name, value, kinds, "jupyter or command");
-        if (kinds[i]) {
-            config_text_put(loader, slot, strdup(kinds[i]));
-        }
     }
+}
+
+static int read_duration(
+    const struct config_key *key, const char *value, int64_t *slot, struct error *err)
+{
+    int64_t read;
+    char bound[32];
+    int code = duration_parse(value, &read, err);
+    if (code) {
+        return code;
+    }
+    if (read < key->low || (key->high && read > key->high)) {
+        bool low = read < key->low;
+        duration_format(low ? key->low : key->high, bound, sizeof bound);
+        return error_set(err, -EINVAL, "%s is too %s; %s is the %s", value,
+            low ? "short" : "long", bound, low ? "least" : "most");
+    }
+    *slot = read;
+    return 0;
 }
 
 static void set_scalar(
     struct loader *loader, const struct config_key *key, void *slot, const char *value)
 {
     struct error err;
+    long long number;
     int code = 0;
     if (key->type == VALUE_DURATION) {
-        code = duration_parse(value, slot, &err);
+        code = read_duration(key, value, slot, &err);
     } else if (key->type == VALUE_SIZE) {
         code = size_parse(value, slot, &err);
     } else if (key->type == VALUE_SIGNAL) {
         code = signal_parse(value, slot, &err);
+    } else if (key->type == VALUE_INTEGER) {
+        code = integer_parse(value, key->low, key->high, &number, &err);
+        *(int *)slot = code ? *(int *)slot : (int)number;
     } else {
         set_choice(loader, key, slot, value);
     }
@@ -173,28 +284,51 @@ static void set_scalar(
     }
 }
 
-void config_value_set(
-    struct loader *loader, const struct config_key *key, const char *value, bool continued)
+static void set_by_type(struct loader *loader, const struct config_key *key, void *slot,
+    const char *value, bool continued)
 {
-    struct service_config *service = loader->service ? loader->service : loader->defaults;
-    void *slot = (char *)service + key->offset;
+    switch (key->type) {
+    case VALUE_STRING:
+        set_text(loader, slot, value, continued ? ' ' : 0);
+        break;
+    case VALUE_LINES:
+        set_text(loader, slot, value, continued ? '\n' : 0);
+        break;
+    case VALUE_ENV:
+    case VALUE_PATH:
+        set_path(loader, key, slot, value);
+        break;
+    case VALUE_FAR_PATH:
+        set_far_path(loader, key, slot, value);
+        break;
+    case VALUE_NAME:
+    case VALUE_HOST:
+        set_word(loader, key, slot, value);
+        break;
+    case VALUE_NAMES:
+    case VALUE_HOSTS:
+    case VALUE_PATTERNS:
+    case VALUE_FINGERPRINTS:
+        set_words(loader, key, slot, value);
+        break;
+    case VALUE_ASSIGNMENTS:
+        set_assignments(loader, slot, value);
+        break;
+    default:
+        set_scalar(loader, key, slot, value);
+    }
+}
+
+void config_value_set(struct loader *loader, const struct config_key *key, void *slot,
+    const char *value, bool continued)
+{
     if (!continued && config_key_is_list(key)) {
         config_list_free(*(char ***)slot);
         *(char ***)slot = NULL;
     }
     if (!*value && key->type != VALUE_LINES && !config_key_is_list(key)) {
         config_error(loader, "%s has no value", key->name);
-    } else if (key->type == VALUE_STRING) {
-        set_text(loader, slot, value, continued ? ' ' : 0);
-    } else if (key->type == VALUE_LINES) {
-        set_text(loader, slot, value, continued ? '\n' : 0);
-    } else if (key->type == VALUE_ENV || key->type == VALUE_PATH) {
-        set_path(loader, key, slot, value);
-    } else if (key->type == VALUE_NAMES) {
-        set_names(loader, slot, value);
-    } else if (key->type == VALUE_ASSIGNMENTS) {
-        set_assignments(loader, slot, value);
     } else {
-        set_scalar(loader, key, slot, value);
+        set_by_type(loader, key, slot, value, continued);
     }
 }

@@ -1,5 +1,6 @@
-/* gears.conf: the site's file, a NUL, the user's. A good configuration written out as text must
- * be read back as the same; a bad one must say where it is bad. */
+/* gears.conf: the site's file, a NUL, the user's, perhaps a NUL and a site pack. A good
+ * configuration written out as text must be read back as the same; a bad one must say where it
+ * is bad. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,8 +9,6 @@
 #include "daemon/core/config.h"
 
 enum { ERROR_LINES_MOST = 21 };
-
-static const struct home home = {.root = "/gears"};
 
 static size_t count_lines(const char *text)
 {
@@ -21,22 +20,35 @@ static size_t count_lines(const char *text)
     return count;
 }
 
-/* "FILE:LINE: words", LINE one of that file's. */
-static void check_error(const char *line, const char *site, const char *user)
+static const struct config_file *find_file(const struct config_files *files, const char *line)
 {
-    const char *text = !strncmp(line, "site:", 5) ? site : user;
+    const struct config_file *all[] = {files->packs, &files->site, &files->user};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        size_t n = strlen(all[i]->name);
+        if (!strncmp(line, all[i]->name, n) && line[n] == ':') {
+            return all[i]->text ? all[i] : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* "FILE:LINE: words", LINE one of that file's. */
+static void check_error(const char *line, const struct config_files *files)
+{
+    const struct config_file *file = find_file(files, line);
     char *end;
-    if ((strncmp(line, "site:", 5) != 0 && strncmp(line, "user:", 5) != 0) || !text) {
+    if (!file) {
         abort();
     }
-    unsigned long number = strtoul(line + 5, &end, 10);
-    if (end == line + 5 || !number || number > count_lines(text) ||
+    const char *digits = line + strlen(file->name) + 1;
+    unsigned long number = strtoul(digits, &end, 10);
+    if (end == digits || !number || number > count_lines(file->text) ||
         strncmp(end, ": ", 2) != 0 || end[2] == '\n') {
         abort();
     }
 }
 
-static void check_errors(const char *errors, const char *site, const char *user)
+static void check_errors(const char *errors, const struct config_files *files)
 {
     size_t count = 0;
     if (!*errors || errors[strlen(errors) - 1] != '\n') {
@@ -47,29 +59,52 @@ static void check_errors(const char *errors, const char *site, const char *user)
             abort();
         }
         if (count < ERROR_LINES_MOST) {
-            check_error(line, site, user);
+            check_error(line, files);
         }
     }
 }
 
-/* Written out, read again, written out again: the same, and the user could have said it. */
-static void check_format(const struct config *config)
+/* Written out, read again beside the same packs, written out again: the same, and the user
+ * could have said it. */
+static void check_format(const struct config *config, const struct config_files *files)
 {
     struct text text = {0}, again = {0}, errors = {0};
     struct config *copy = NULL;
     config_format(config, &text);
-    if (config_parse(&home, "site", NULL, "user", text_string(&text), &copy, &errors)) {
+    struct config_files shown = *files;
+    shown.site.text = NULL;
+    shown.user.text = text_string(&text);
+    if (config_parse(&shown, &copy, &errors)) {
         abort();
     }
     config_format(copy, &again);
     if (strcmp(text_string(&text), text_string(&again)) != 0 ||
-        config->service_count != copy->service_count) {
+        config->service_count != copy->service_count ||
+        config->cluster_count != copy->cluster_count) {
         abort();
     }
     config_destroy(copy);
     text_finish(&text);
     text_finish(&again);
     text_finish(&errors);
+}
+
+static void check_clusters(const struct config *config)
+{
+    for (size_t i = 0; i < config->cluster_count; i++) {
+        const struct cluster_config *cluster = config->clusters[i];
+        if (name_check(cluster->name, NULL) || name_check(cluster->service, NULL) ||
+            cluster->port < 1024 || cluster->port > 65000 || cluster->keepalive_ms < 1000 ||
+            cluster->keepalive_count < 1 || cluster->keepalive_count > 100 ||
+            cluster->wait_ms < 0 || cluster->wait_ms > 600000 ||
+            cluster->connect_timeout_ms < 1000 || (!cluster->packed && !cluster->said) ||
+            (cluster->host && *cluster->host == '-') ||
+            (cluster->hub && *cluster->hub == '-')) {
+            abort();
+        }
+        struct cluster_config *copy = cluster_config_copy(cluster);
+        cluster_config_destroy(copy);
+    }
 }
 
 static void check_values(const struct config *config)
@@ -101,18 +136,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(text, data, size);
     }
     text[size] = 0;
-    const char *zero = memchr(text, 0, size);
-    const char *site = zero ? text : NULL, *user = zero ? zero + 1 : text;
-    int code = config_parse(&home, "site", site, "user", user, &config, &errors);
+    char *zero = memchr(text, 0, size);
+    char *second = zero ? memchr(zero + 1, 0, size - (size_t)(zero + 1 - text)) : NULL;
+    const struct config_file pack = {"packs/andes.conf", second ? second + 1 : NULL};
+    const struct config_files files = {
+        &pack, 1, {"site", zero ? text : NULL}, {"user", zero ? zero + 1 : text}};
+    int code = config_parse(&files, &config, &errors);
     if (!code) {
         if (errors.length) {
             abort();
         }
         check_values(config);
-        check_format(config);
+        check_clusters(config);
+        check_format(config, &files);
         config_destroy(config);
     } else if (code == -EINVAL) {
-        check_errors(text_string(&errors), site, user);
+        check_errors(text_string(&errors), &files);
     } else {
         abort();
     }

@@ -6,14 +6,14 @@
 #include "daemon/core/config.h"
 #include "tests/unit/scratch.h"
 
-static struct home home = {.root = "/gears"};
-
 /* Parse, expecting no error. The caller destroys; exits when there is nothing to go on with. */
-static struct config *parse(const char *site, const char *user)
+static struct config *parse_all(
+    const struct config_file *packs, size_t pack_count, const char *site, const char *user)
 {
+    const struct config_files files = {packs, pack_count, {"site", site}, {"user", user}};
     struct config *config = NULL;
     struct text errors = {0};
-    int code = config_parse(&home, "site", site, "user", user, &config, &errors);
+    int code = config_parse(&files, &config, &errors);
     CHECK_INT(code, 0);
     CHECK_STRING(text_string(&errors), "");
     text_finish(&errors);
@@ -21,6 +21,11 @@ static struct config *parse(const char *site, const char *user)
         exit(check_result());
     }
     return config;
+}
+
+static struct config *parse(const char *site, const char *user)
+{
+    return parse_all(NULL, 0, site, user);
 }
 
 static void test_nothing(void)
@@ -218,26 +223,26 @@ static void test_files(void)
     mkdir(path, 0700);
     snprintf(path, sizeof path, "%s/site.conf", root);
     setenv("GEARS_SITE_CONFIG", path, 1);
-    CHECK_INT(config_load(&here, &config, &errors), 0); /* neither file is there */
+    CHECK_INT(config_load(&here, root, &config, &errors), 0); /* neither file is there */
     config_destroy(config);
 
     scratch_write(path, "[defaults]\nport = 39000\n", 0644);
     snprintf(path, sizeof path, "%s/etc/gears.conf", root);
     scratch_write(path, "[service:x]\ncommand = sleep 1\n", 0644);
-    CHECK_INT(config_load(&here, &config, &errors), 0);
+    CHECK_INT(config_load(&here, root, &config, &errors), 0);
     CHECK_INT(config->port, 39000);
     CHECK(config_find(config, "x") && !config->disabled);
     config_destroy(config);
 
     snprintf(path, sizeof path, "%s/disabled", root);
     scratch_write(path, "maintenance until Friday\n", 0644);
-    CHECK_INT(config_load(&here, &config, &errors), 0);
+    CHECK_INT(config_load(&here, root, &config, &errors), 0);
     CHECK_STRING(config->disabled, "maintenance until Friday");
     config_destroy(config);
 
     snprintf(path, sizeof path, "%s/etc/gears.conf", root);
     scratch_write(path, "[service:x]\ncommand =\n", 0644);
-    CHECK_INT(config_load(&here, &config, &errors), -EINVAL);
+    CHECK_INT(config_load(&here, root, &config, &errors), -EINVAL);
     strcat(path, ":2: command has no value");
     CHECK_HOLDS(text_string(&errors), path);
     text_finish(&errors);

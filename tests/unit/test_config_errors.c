@@ -4,14 +4,15 @@
 #include "daemon/core/config.h"
 #include "tests/unit/check.h"
 
-static struct home home = {.root = "/gears"};
-
-/* Parse bad text and compare all of what is said. */
-static void expect(int line, const char *site, const char *user, const char *expected)
+/* Parse bad text and compare all of what is said. `pack` is that of andes. */
+static void expect_all(
+    int line, const char *pack, const char *site, const char *user, const char *expected)
 {
+    const struct config_file packs[] = {{"share/andes.conf", pack}};
+    const struct config_files files = {packs, 1, {"site", site}, {"user", user}};
     struct config *config = NULL;
     struct text errors = {0};
-    int code = config_parse(&home, "site", site, "user", user, &config, &errors);
+    int code = config_parse(&files, &config, &errors);
     check_integers(code, -EINVAL, __FILE__, line, "code");
     check_strings(text_string(&errors), expected, __FILE__, line, "errors");
     text_finish(&errors);
@@ -19,15 +20,18 @@ static void expect(int line, const char *site, const char *user, const char *exp
         config_destroy(config);
     }
 }
+
+static void expect(int line, const char *site, const char *user, const char *expected)
+{
+    expect_all(line, NULL, site, user, expected);
+}
 #define EXPECT(text, expected) expect(__LINE__, NULL, text, expected)
 
 static void test_sections(void)
 {
-    EXPECT("\n[cluster:andes]\nhost = andes\n",
-        "user:2: [cluster:andes]: clusters and pools are not part of this version\n");
-    EXPECT("[pool:p]", "user:1: [pool:p]: clusters and pools are not part of this version\n");
-    EXPECT("[sevice:lab]\nx = 1\n",
-        "user:1: there is no section [sevice:lab]; write [defaults] or [service:NAME]\n");
+    EXPECT("[pool:p]", "user:1: [pool:p]: pools are not part of this version\n");
+    EXPECT("[sevice:lab]\nx = 1\n", "user:1: there is no section [sevice:lab]; write "
+                                    "[defaults], [service:NAME] or [cluster:NAME]\n");
     EXPECT("port = 1\n[defaults]\n", "user:1: \"port\" stands above the first section\n");
     EXPECT("[defaults\nport = x\n", "user:1: the section's name does not end with ]\n");
     EXPECT("[service:lab]\nenv = a\n[defaults]\n[service:lab]\nenv = b\n",
@@ -137,6 +141,126 @@ static void test_whole(void)
         "user:3: ready = socket needs {socket} or {port} in the command of x\n");
 }
 
+static void test_cluster_keys(void)
+{
+    EXPECT("[cluster:a]\nmax_agee = 1h\ntransprt = openssh\nfoobarbaz = 1\n",
+        "user:2: unknown key \"max_agee\"; did you mean max_age?\n"
+        "user:3: unknown key \"transprt\"; did you mean transport?\n"
+        "user:4: unknown key \"foobarbaz\"\n");
+    EXPECT("[cluster:a]\nhost = x\nhost = y\n",
+        "user:3: the key host stands twice in this section\n");
+    EXPECT("[cluster:a]\ncommand = x\nlog_total = 1G\nlimit_core = 1\nidle_cull = 1h\n",
+        "user:2: the key command belongs into a [service:NAME]\n"
+        "user:3: the key log_total belongs into [defaults]\n"
+        "user:4: the key limit_core belongs into a [service:NAME]\n"
+        "user:5: the key idle_cull belongs into a [service:NAME]\n");
+    EXPECT("[defaults]\nmembers = x\n[service:lab]\nhub = x\n",
+        "user:2: the key members belongs into a [cluster:NAME]\n"
+        "user:4: the key hub belongs into a [cluster:NAME]\n");
+    EXPECT("[cluster:An des]\n[cluster:b]\nport = 40000\n[cluster:b]\n",
+        "user:1: \"An des\" is not a name; use a-z 0-9 _ . - and start with a letter or "
+        "digit\n"
+        "user:4: [cluster:b] stands twice in this file, first in line 2\n");
+    EXPECT("[cluster:a]\nhost = x\n  port = 4000\nhub = x\n  y\n",
+        "user:3: an indented line goes on the value of host; begin port in column 1\n"
+        "user:5: hub has a value of one line; begin keys in column 1\n");
+    expect(__LINE__, "[defaults]\nlocks = max_age, forward transport direct\n",
+        "[defaults]\nmax_age = 0\n[cluster:a]\nforward = tb\ntransport = openssh\ndirect = "
+        "yes\nmax_age = 7d\n",
+        "user:2: the key max_age is locked by the site (site); remove it\n"
+        "user:4: the key forward is locked by the site (site); remove it\n"
+        "user:5: the key transport is locked by the site (site); remove it\n"
+        "user:6: the key direct is locked by the site (site); remove it\n"
+        "user:7: the key max_age is locked by the site (site); remove it\n");
+}
+
+static void test_cluster_values(void)
+{
+    EXPECT("[cluster:a]\nhost = -oProxyCommand=x\nhub = a b\nmembers = n1 -x n2;y\nhosts = "
+           "login* $(x)\n",
+        "user:2: host: \"-oProxyCommand=x\" is not a host's name\n"
+        "user:3: hub: \"a b\" is not a host's name\n"
+        "user:4: members: \"-x\" is not a host's name\n"
+        "user:4: members: \"n2;y\" is not a host's name\n"
+        "user:5: hosts: \"$(x)\" is not a pattern of host names\n");
+    EXPECT("[cluster:a]\nservice = La\nforward = tb x/y\n",
+        "user:2: service: \"La\" is not a name; use a-z 0-9 _ . - and start with a letter or "
+        "digit\n"
+        "user:3: forward: \"x/y\" is not a name; use a-z 0-9 _ . - and start with a letter or "
+        "digit\n");
+    EXPECT("[cluster:a]\nkeepalive = 500ms\nkeepalive_count = 0\nport = 80\nwait = 11m\n"
+           "connect_timeout = 0\ntransport = plink\ndirect = maybe\ndead_after = soon\n",
+        "user:2: keepalive: 500ms is too short; 1s is the least\n"
+        "user:3: keepalive_count: 0 is outside 1 to 100\n"
+        "user:4: port: 80 is outside 1024 to 65000\n"
+        "user:5: wait: 11m is too long; 10m is the most\n"
+        "user:6: connect_timeout: 0 is too short; 1s is the least\n"
+        "user:7: transport = plink: write libssh2 or openssh\n"
+        "user:8: direct = maybe: write yes or no\n"
+        "user:9: dead_after: \"soon\" is not a duration; write 90s, 15m, 24h or 7d\n");
+    EXPECT("[cluster:a]\nhome = gears\nprogram = gearsctl\nhost =\n",
+        "user:2: home = gears: write an absolute path, or one with ~/ for the home there\n"
+        "user:3: program = gearsctl: write an absolute path, or one with ~/ for the home "
+        "there\n"
+        "user:4: host has no value\n");
+    EXPECT("[cluster:a]\nfingerprints = SHA256:abc MD5:00\n",
+        "user:2: fingerprints: \"SHA256:abc\" is not a fingerprint; write SHA256: and 43 "
+        "characters, as ssh-keygen -l shows it\n"
+        "user:2: fingerprints: \"MD5:00\" is not a fingerprint; write SHA256: and 43 "
+        "characters, as ssh-keygen -l shows it\n");
+    EXPECT("[cluster:a]\nforward = a b c d e f g h\n i j k l m n o p q r\n",
+        "user:3: forward: more than 16\n");
+}
+
+static void test_clusters_together(void)
+{
+    EXPECT("[cluster:a]\nforward = tb lab\n",
+        "user:2: forward: lab has a socket already; name each service once, and not the one of "
+        "the key service\n");
+    EXPECT("[cluster:a]\nforward = tb tb\n",
+        "user:2: forward: tb has a socket already; name each service once, and not the one of "
+        "the key service\n");
+    EXPECT("[cluster:a]\n\n[cluster:b]\nhost = b\nport = 38888\n",
+        "user:5: cluster b has the laptop's port 38888, which a has already (user:1); write "
+        "port = 38889\n");
+    EXPECT("[cluster:a]\nport = 38888\n[cluster:b]\n[cluster:c]\nport = 38889\n",
+        "user:3: cluster b has the laptop's port 38888, which a has already (user:2); write "
+        "port = 38890\n");
+    /* The user's section counts, though the pack's was read first. */
+    expect_all(__LINE__, "[cluster:andes]\nport = 38888\n", NULL,
+        "[cluster:mine]\n[cluster:andes]\ndirect = yes\n",
+        "user:1: cluster mine has the laptop's port 38888, which andes has already "
+        "(share/andes.conf:2); write port = 38889\n");
+    expect(__LINE__, "[cluster:a]\nport = 40000\n", "[cluster:b]\nport = 40000\n",
+        "user:2: cluster b has the laptop's port 40000, which a has already (site:2); write "
+        "port = 38888\n");
+}
+
+static void test_packs(void)
+{
+    expect_all(__LINE__, "; x\n[cluster:frontier]\nport = 1\n[defaults]\n", NULL, NULL,
+        "share/andes.conf:2: [cluster:frontier] may not stand in a site pack of this name, "
+        "only "
+        "[cluster:andes]\n"
+        "share/andes.conf:4: [defaults] may not stand in a site pack of this name, only "
+        "[cluster:andes]\n");
+    expect_all(__LINE__, "[cluster:andes]\nmenbers = a\nport = x\n", NULL,
+        "[cluster:andes]\nwat = 1\n",
+        "share/andes.conf:2: unknown key \"menbers\"; did you mean members?\n"
+        "share/andes.conf:3: port: \"x\" is not a whole number\n"
+        "user:2: unknown key \"wat\"; did you mean wait?\n");
+}
+
+static void test_too_many_clusters(void)
+{
+    struct text text = {0};
+    for (int i = 0; i < 65; i++) {
+        text_printf(&text, "[cluster:c%d]\nport = %d\n", i, 40000 + i);
+    }
+    EXPECT(text_string(&text), "user:129: more than 64 clusters\n");
+    text_finish(&text);
+}
+
 /* All are told, but no more than twenty. */
 static void test_many(void)
 {
@@ -161,6 +285,11 @@ int main(void)
     test_keys();
     test_values();
     test_whole();
+    test_cluster_keys();
+    test_cluster_values();
+    test_clusters_together();
+    test_packs();
+    test_too_many_clusters();
     test_many();
     return check_result();
 }
