@@ -72,7 +72,7 @@ static bool may_try(const struct service *service)
 {
     return service->state == LINK_SERVICE_UP ||
            (service->state == LINK_SERVICE_STARTING && service->relay->draining &&
-               service->target_path[0]);
+               (service->is_fed ? service->feed_path[0] : service->target_path[0]));
 }
 
 static void wait_on(struct connection *connection)
@@ -90,7 +90,8 @@ static void wait_on(struct connection *connection)
     connection_rearm(connection);
 }
 
-/* The service cannot be reached: tell gearsd why, and try again a little later. */
+/* The service, or the tunnel to it, cannot be reached: tell gearsd why, and try again a little
+ * later. */
 static void trouble(struct connection *connection, int code)
 {
     struct service *service = connection->service;
@@ -122,6 +123,13 @@ void connect_try(struct connection *connection)
     }
     if (!may_try(service) || (service->retry_ms && clock_monotonic_ms() < service->retry_ms)) {
         wait_on(connection);
+        return;
+    }
+    if (service->is_fed) {
+        int code = handover_try(connection);
+        if (code) {
+            trouble(connection, code);
+        }
         return;
     }
     bool done = true;

@@ -75,6 +75,8 @@ static uint32_t wanted_events(struct connection *connection, struct end *end)
         return transfer_wants(end);
     case PHASE_CONNECTING:
         return end->is_server ? EPOLLOUT : SOURCE_QUIET;
+    case PHASE_LINGERING:
+        return EPOLLIN | EPOLLOUT | EPOLLET;
     case PHASE_PEEKING: /* an edge: bytes too few to tell must not wake us again */
         return EPOLLIN | EPOLLRDHUP | EPOLLET;
     case PHASE_LEAVING:
@@ -116,6 +118,9 @@ static void on_ready(struct source *source, uint32_t events)
     switch (connection->phase) {
     case PHASE_RELAYING:
         transfer_ready(end, events);
+        break;
+    case PHASE_LINGERING:
+        linger_ready(end);
         break;
     case PHASE_CONNECTING:
         if (end->is_server) {

@@ -12,8 +12,9 @@ enum phase {
     PHASE_WAITING,    /* for the service: it starts, or has no room */
     PHASE_CONNECTING, /* to the service, by TCP */
     PHASE_RELAYING,
-    PHASE_PEEKING, /* the service is down: does the client speak HTTP? */
-    PHASE_LEAVING, /* the client was told; it may still be talking */
+    PHASE_LINGERING, /* one side left; the last bytes for the other are on their way */
+    PHASE_PEEKING,   /* the service is down: does the client speak HTTP? */
+    PHASE_LEAVING,   /* the client was told; it may still be talking */
 };
 
 struct backlog;
@@ -70,6 +71,16 @@ void connection_enter(struct connection *connection, enum phase phase, int64_t m
 void connect_try(struct connection *connection);
 void connect_finished(struct connection *connection, uint32_t events); /* TCP's answer */
 void connect_give_up(struct connection *connection); /* waited long enough, or it is down */
+
+/* handover.c: give the client to the tunnel. 0: the connection is finished here; -EAGAIN: the
+ * tunnel has no room now; or another negative errno. */
+int handover_try(struct connection *connection);
+
+/* linger.c: the last bytes for an end, after all was moved. */
+/* Whether there is such an end; the connection is then finished when they are delivered, or
+ * after a while. May finish it. */
+bool linger_start(struct connection *connection);
+void linger_ready(struct end *end);
 
 /* refusal.c: what a client gets while the service is down. Each may finish the connection. */
 void refusal_start(struct connection *connection);

@@ -141,6 +141,7 @@ void control_status(struct relay *relay, uint32_t request)
     link_frame_string(&frame, LINK_TAG_BUILD, relay->build);
     link_frame_u64(&frame, LINK_TAG_PID, (uint64_t)getpid());
     link_frame_u64(&frame, LINK_TAG_DRAINING, relay->draining);
+    link_frame_u64(&frame, LINK_TAG_FEEDS, 1);
     link_frame_fd(&frame, relay->counters_fd);
     control_send(relay, &frame);
 }
@@ -159,7 +160,7 @@ static void reply_error(
     struct relay *relay, const struct link_message *message, int code, const char *words)
 {
     struct link_frame frame;
-    char name[33];
+    char name[NAME_SIZE];
     link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
     link_frame_start(&frame, LINK_ERROR, message->request);
     link_frame_string(&frame, LINK_TAG_SERVICE, name);
@@ -171,6 +172,8 @@ static void reply_error(
 static void put_service(
     struct relay *relay, const struct link_message *message, struct service *service)
 {
+    service->is_fed = link_find_string(
+        message, LINK_TAG_FEED_PATH, 0, service->feed_path, sizeof service->feed_path);
     link_find_string(
         message, LINK_TAG_TARGET_PATH, 0, service->target_path, sizeof service->target_path);
     service->target_port = (uint16_t)link_u64(message, LINK_TAG_TARGET_PORT, 0);
@@ -212,7 +215,7 @@ static void drain(struct relay *relay, uint32_t request)
 
 static void act(struct relay *relay, const struct link_message *message)
 {
-    char name[33], path[108];
+    char name[NAME_SIZE], path[108];
     link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
     struct service *service = name[0] ? service_find(relay, name) : NULL;
     switch (message->type) {

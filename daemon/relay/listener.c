@@ -1,5 +1,5 @@
 /* Public sockets: Unix paths and loopback ports, opened, guarded by uid, made again when a
- * cleaner deletes them. */
+ * cleaner deletes them, and left alone when another host's stands in their place. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -107,11 +107,27 @@ static int watch(struct listener *listener)
     return relay_arm(relay, &listener->source, relay->paused ? SOURCE_QUIET : EPOLLIN);
 }
 
+/* What stands at its path; 0: nothing, or it cannot be told. */
+static ino_t file_at(const struct listener *listener)
+{
+    struct stat st;
+    return lstat(listener->path, &st) ? 0 : st.st_ino;
+}
+
+/* Again for what is there. */
+static int check_same(const struct listener *listener, struct error *err)
+{
+    return listener->lost
+               ? error_set(err, -EEXIST, "another's socket stands at %s now; it was left alone",
+                     listener->path)
+               : 0;
+}
+
 int listener_open(struct service *service, const char *path, uint16_t *port, struct error *err)
 {
     struct listener **place = find_place(service, path, *port);
     if (place) {
-        return 0;
+        return check_same(*place, err);
     }
     for (int i = 0; i < SERVICE_LISTENERS && !place; i++) {
         place = service->listeners[i] ? NULL : &service->listeners[i];
@@ -129,6 +145,10 @@ int listener_open(struct service *service, const char *path, uint16_t *port, str
         .source = {on_connect, fd, 0}, .service = service, .port = path ? 0 : *port};
     snprintf(listener->path, sizeof listener->path, "%s", path ? path : "");
     *place = listener;
+    if (path) {
+        watch_path(service->relay, path);
+        listener->inode = file_at(listener);
+    }
     int code = watch(listener);
     return code ? error_errno(err, code, "cannot watch a socket of %s", service->name) : 0;
 }
@@ -137,7 +157,7 @@ static void close_place(struct listener **place, bool forget_file)
 {
     struct listener *listener = *place;
     *place = NULL;
-    if (forget_file && listener->path[0]) {
+    if (forget_file && listener->path[0] && file_at(listener) == listener->inode) {
         unlink(listener->path);
     }
     relay_close(&listener->source); /* epoll may have told of it in this round already */
@@ -233,6 +253,7 @@ static void rebind(struct listener *listener)
     }
     relay_close(&listener->source);
     listener->source.fd = fd;
+    listener->inode = file_at(listener);
     watch(listener);
     link_frame_start(&frame, LINK_RELAY_REBOUND, 0);
     link_frame_string(&frame, LINK_TAG_SERVICE, service->name);
@@ -240,14 +261,27 @@ static void rebind(struct listener *listener)
     control_send(relay, &frame);
 }
 
+/* Once replaced it is never ours again, whatever becomes of the other's. */
+static void check_file(struct listener *listener)
+{
+    errno = 0;
+    ino_t found = file_at(listener);
+    if (found && found != listener->inode && !listener->lost) {
+        listener->lost = true;
+        relay_log(
+            listener->service->relay, "replaced by another's socket path=%s", listener->path);
+    } else if (!found && errno == ENOENT && !listener->lost) {
+        rebind(listener);
+    }
+}
+
 void listener_check_files(struct relay *relay)
 {
-    struct stat st;
     for (struct service *s = relay->services; s && !relay->draining; s = s->next) {
         for (int i = 0; i < SERVICE_LISTENERS; i++) {
             struct listener *l = s->listeners[i];
-            if (l && l->path[0] && lstat(l->path, &st) && errno == ENOENT) {
-                rebind(l);
+            if (l && l->path[0]) {
+                check_file(l);
             }
         }
     }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -21,8 +20,7 @@
 
 enum { LINK_FD = 3, EVENTS_PER_ROUND = 64, SPARE_FDS = 64 };
 
-static struct relay relay = {
-    .epoll = -1, .link.fd = -1, .controller.fd = -1, .run_watch.fd = -1};
+static struct relay relay = {.epoll = -1, .link.fd = -1, .controller.fd = -1, .watch.fd = -1};
 
 int relay_arm(struct relay *r, struct source *source, uint32_t events)
 {
@@ -36,6 +34,14 @@ int relay_arm(struct relay *r, struct source *source, uint32_t events)
     }
     source->armed = events;
     return 0;
+}
+
+void relay_disarm(struct relay *r, struct source *source)
+{
+    if (source->armed) {
+        epoll_ctl(r->epoll, EPOLL_CTL_DEL, source->fd, NULL);
+        source->armed = 0;
+    }
 }
 
 void relay_close(struct source *source)
@@ -72,50 +78,6 @@ static void ignore_signals(void)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGINT, SIG_IGN);
-}
-
-static bool is_link(const struct inotify_event *event)
-{
-    const char *name = strrchr(relay.link_path, '/');
-    return event->len && name && !strcmp(event->name, name + 1);
-}
-
-static void on_inotify(struct source *source, uint32_t events)
-{
-    (void)events;
-    char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    bool link = false, gone = false;
-    ssize_t n;
-    while ((n = read(source->fd, buffer, sizeof buffer)) > 0) {
-        for (char *at = buffer; at < buffer + n;) {
-            const struct inotify_event *event = (const struct inotify_event *)at;
-            link = link || is_link(event) || (event->mask & IN_IGNORED);
-            gone = gone || (event->mask & (IN_DELETE | IN_MOVED_FROM));
-            at += sizeof *event + event->len;
-        }
-    }
-    if (gone) {
-        listener_check_files(&relay);
-    }
-    if (link) {
-        control_check_link(&relay);
-    }
-}
-
-/* The folders of the public sockets and of our own. */
-static int watch_folders(int fd)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", relay.link_path);
-    char *slash = strrchr(folder, '/');
-    if (slash) {
-        *slash = 0;
-    }
-    return inotify_add_watch(fd, relay.run_dir, IN_DELETE | IN_MOVED_FROM) < 0 ||
-                   inotify_add_watch(
-                       fd, folder, IN_MASK_ADD | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO) < 0
-               ? -errno
-               : 0;
 }
 
 static int make_counters(void)
@@ -170,13 +132,11 @@ static int set_up(struct error *err)
     if (code) {
         return code;
     }
-    relay.run_watch = (struct source){on_inotify, inotify_init1(IN_CLOEXEC | IN_NONBLOCK), 0};
-    if (relay.run_watch.fd < 0 || watch_folders(relay.run_watch.fd)) {
-        relay_close(&relay.run_watch);
-        relay_log(&relay, "deleted sockets will not be noticed cause=\"%s\"", strerror(errno));
-        return 0;
+    code = watch_start(&relay);
+    if (code) {
+        relay_log(&relay, "deleted sockets will not be noticed cause=\"%s\"", strerror(-code));
     }
-    return relay_arm(&relay, &relay.run_watch, EPOLLIN);
+    return 0;
 }
 
 static int timeout_ms(void)

@@ -14,7 +14,7 @@
 #include "common/link_door.h"
 #include "common/relay_counters.h"
 
-enum { SERVICE_LISTENERS = 4 };
+enum { SERVICE_LISTENERS = 4, NAME_SIZE = 72, WATCHED_FOLDERS = 8 };
 
 /* Whatever epoll watches starts with this: the loop calls `ready`. */
 struct source {
@@ -37,13 +37,16 @@ struct listener {
     struct listener *next_dead;
     uint16_t port; /* 0: a Unix socket at */
     char path[108];
+    ino_t inode; /* of the file we made there */
+    bool lost;   /* another's stands there: not ours to remove or make again */
 };
 
 struct service {
     struct service *next;
     struct relay *relay;
-    char name[33];
-    char target_path[108];
+    char name[NAME_SIZE];
+    bool is_fed; /* clients are handed to the tunnel at feed_path, which knows target_path */
+    char feed_path[108], target_path[108];
     uint16_t target_port;
     enum link_service_state state;
     char cause[200], command[120];
@@ -57,7 +60,11 @@ struct service {
 
 struct relay {
     int epoll;
-    struct source link, controller, run_watch; /* link: the door; run_watch: inotify */
+    struct source link, controller, watch; /* link: the door; watch: inotify */
+    struct watched {
+        int number; /* inotify's; 0: free */
+        char folder[108];
+    } watched[WATCHED_FOLDERS]; /* of public sockets that are not in run_dir */
     struct link_door door;
     ino_t link_inode;
     bool lost; /* link_path is not ours any more and could not be made again */
@@ -79,11 +86,19 @@ struct relay {
 /* main.c */
 /* Have `source` called for `events` (or SOURCE_QUIET) from now on. 0 or a negative errno. */
 int relay_arm(struct relay *relay, struct source *source, uint32_t events);
+/* Have it not called any more: before a close of what lives on in another process. */
+void relay_disarm(struct relay *relay, struct source *source);
 /* Close the source's descriptor; events still in this round find fd −1. */
 void relay_close(struct source *source);
 void relay_log(struct relay *relay, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void relay_timer(struct relay *relay, int64_t at_ms); /* wake at or before */
+
+/* watch.c */
+/* Notice when sockets in run_dir, or the link, are deleted. 0 or a negative errno. */
+int watch_start(struct relay *relay);
+/* And the one at `path`, wherever it is; a folder too many is logged. */
+void watch_path(struct relay *relay, const char *path);
 
 /* listener.c */
 /* Listen at `path`, or on loopback `port` (0: any; then set). Again for what is there: 0. */

@@ -211,7 +211,9 @@ void transfer_ready(struct end *me, uint32_t events)
         give_up(me); /* closed both ways */
     }
     if (is_done(me, other) && is_done(other, me)) {
-        connection_finish(connection, connection->aborted);
+        if (!linger_start(connection)) {
+            connection_finish(connection, connection->aborted);
+        }
         return;
     }
     pass_end(me, other);

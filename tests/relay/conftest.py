@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from relay_ends import Service
+from relay_ends import Feed, Service
 from relay_link import Relay
 
 
@@ -46,3 +46,11 @@ def service(relay: Relay) -> Iterator[Callable[..., Service]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def feed(relay: Relay) -> Iterator[Feed]:
+    """A tunnel that listens, and lab@andes behind it: up, with its public socket."""
+    made = Feed(relay).start().put().listen()
+    yield made
+    made.close()

@@ -216,11 +216,60 @@ def test_a_client_that_left_is_heard_to_the_end(service: Make, kind: str, size: 
             got += read_pattern(server, text, size // 2 - 200000, at=got)
         sending.result()
         client.close()
-        if kind == "uu" or size < MB:
-            # By TCP, a close with unread bytes resets what is still queued, as without a relay.
-            with contextlib.suppress(BrokenPipeError):  # the relay had nothing left for it
-                server.sendall(b"too late")
+        with contextlib.suppress(BrokenPipeError):  # the relay had nothing left for it
+            server.sendall(b"too late")
         assert got + read_pattern(server, text, None, at=got) == size
+    wait_until(lambda: front.counters()["connections"] == 0, "the end of the connection")
+
+
+@pytest.mark.parametrize("kind", ["ut", "tu"])
+def test_late_words_destroy_nothing_that_is_on_its_way(
+    relay: Relay, service: Make, kind: str
+) -> None:
+    """One side left; the other reads slowly, by TCP, and writes all the while."""
+    front = service(kind)
+    pair = front.pair()
+    writer, reader = pair if kind == "ut" else pair[::-1]
+    text = Pattern("parting")
+    writer.settimeout(0.3)
+    sent = got = 0
+    with contextlib.suppress(TimeoutError):
+        while True:
+            sent += writer.send(text.bytes(sent, 65536))
+    writer.close()
+    with reader:
+        while piece := reader.recv(20000):
+            assert piece == text.bytes(got, len(piece))
+            got += len(piece)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                reader.sendall(b"too late" * 1000)
+        assert got == sent
+        wait_until(lambda: front.counters()["connections"] == 0, "the end of the connection")
+
+
+def test_who_does_not_read_yet_costs_one_descriptor(relay: Relay, service: Make) -> None:
+    """What it says meanwhile is heard and dropped."""
+    front = service("ut")
+    relay.settle()
+    before = len(relay.descriptors())
+    writer, reader = front.pair()
+    writer.settimeout(0.3)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            writer.send(b"x" * 65536)
+    writer.close()
+    with reader:
+        while len(relay.descriptors()) > before + 1:  # what the relay itself keeps is moved on
+            assert reader.recv(65536)
+            reader.sendall(b"late")
+            relay.order("HELLO")
+        relay.settle()
+        wakeups = relay.wakeups()
+        reader.settimeout(1)
+        for _ in range(20):
+            reader.sendall(b"late")
+        wait_until(lambda: relay.wakeups() > wakeups, "a look at the words")
+        assert front.counters()["connections"] == 1
     wait_until(lambda: front.counters()["connections"] == 0, "the end of the connection")
 
 

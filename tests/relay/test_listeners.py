@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from processes import wait_until
-from relay_ends import KINDS, Pattern, Service, Task, read_pattern, send_pattern
+from relay_ends import (
+    KINDS,
+    Feed,
+    Pattern,
+    Service,
+    Task,
+    another_user,
+    as_root,
+    is_refused,
+    read_pattern,
+    send_pattern,
+)
 from relay_link import Relay, RelayError
 
 Make = Callable[..., Service]
-NOBODY = 65534
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-
-@contextmanager
-def another_user() -> Iterator[None]:
-    """Sockets made and connected meanwhile are nobody's."""
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def is_refused(client: socket.socket) -> bool:
-    client.settimeout(30)
-    try:
-        return client.recv(1) == b""
-    except ConnectionResetError:
-        return True
 
 
 @as_root
@@ -105,6 +97,103 @@ def test_who_connected_just_before_the_deletion_is_served(relay: Relay, service:
     with client, front.accept() as end:
         assert end.recv(7, socket.MSG_WAITALL) == b"in time"
     relay.wait_told("RELAY_REBOUND")
+
+
+@pytest.fixture
+def shared(relay: Relay, feed: Feed) -> Path:
+    """andes.sck in a folder above the relay's own, as run/andes.sck is above run/<host>."""
+    folder = relay.folder / "run"
+    folder.mkdir()
+    feed.public = relay.listen(feed.name, folder / "andes.sck")
+    return feed.public
+
+
+def take_over(path: Path) -> socket.socket:
+    """What another hub does: its own socket, renamed to the same name."""
+    other = socket.socket(socket.AF_UNIX)
+    other.bind(f"{path}.new")
+    other.listen()
+    os.rename(f"{path}.new", path)
+    return other
+
+
+def test_a_deleted_file_elsewhere_is_made_again(relay: Relay, feed: Feed, shared: Path) -> None:
+    for _ in range(3):
+        shared.unlink()
+        assert relay.wait_told("RELAY_REBOUND")["LISTEN_PATH"] == str(shared)
+        with feed.connect() as client, feed.take() as end:
+            client.sendall(b"new")
+            assert end.recv(3, socket.MSG_WAITALL) == b"new"
+    os.rename(shared, f"{shared}.away")
+    assert relay.wait_told("RELAY_REBOUND")["LISTEN_PATH"] == str(shared)
+
+
+def test_a_folder_made_again_is_watched_again(relay: Relay, feed: Feed, shared: Path) -> None:
+    shutil.rmtree(shared.parent)
+    relay.wait_told("RELAY_LOG")  # there is nowhere to make it
+    shared.parent.mkdir()
+    relay.order("RELAY_UNLISTEN", SERVICE=feed.name, LISTEN_PATH=str(shared))
+    relay.listen(feed.name, shared)
+    shared.unlink()
+    assert relay.wait_told("RELAY_REBOUND")["LISTEN_PATH"] == str(shared)
+
+
+@pytest.mark.parametrize("end", ["unlisten", "forget", "drain", "delete"])
+def test_what_another_hub_put_there_stays(relay: Relay, feed: Feed, shared: Path, end: str) -> None:
+    with take_over(shared) as other:
+        other.settimeout(30)
+        assert str(shared) in relay.wait_told("RELAY_LOG")["TEXT"]
+        theirs = shared.stat().st_ino
+        with pytest.raises(RelayError, match="another's socket stands at"):
+            relay.listen(feed.name, shared)
+        if end == "delete":  # theirs to make again
+            shared.unlink()
+            relay.settle()
+            assert not shared.exists()
+        elif end == "drain":
+            relay.order("RELAY_DRAIN")
+            relay.wait_end()
+        else:
+            relay.order(f"RELAY_{end.upper()}", SERVICE=feed.name, LISTEN_PATH=str(shared))
+        if end != "delete":
+            assert shared.stat().st_ino == theirs
+            with feed.connect():
+                other.accept()[0].close()
+
+
+def test_who_waits_at_a_replaced_socket_is_served(relay: Relay, feed: Feed, shared: Path) -> None:
+    relay.stop()
+    with feed.connect() as client, take_over(shared):
+        client.sendall(b"in time")
+        relay.cont()
+        with feed.take() as end:
+            assert end.recv(7, socket.MSG_WAITALL) == b"in time"
+
+
+def test_taken_back_by_order_it_is_ours_again(relay: Relay, feed: Feed, shared: Path) -> None:
+    with take_over(shared):
+        relay.order("RELAY_UNLISTEN", SERVICE=feed.name, LISTEN_PATH=str(shared))
+        relay.listen(feed.name, shared)
+        with feed.connect() as client, feed.take() as end:
+            client.sendall(b"ours")
+            assert end.recv(4, socket.MSG_WAITALL) == b"ours"
+    relay.order("RELAY_UNLISTEN", SERVICE=feed.name, LISTEN_PATH=str(shared))
+    assert not shared.exists()
+
+
+def test_folders_to_watch_have_a_bound(relay: Relay, feed: Feed) -> None:
+    """What is beyond is served all the same."""
+    paths = [relay.folder / f"more{i}" / "andes.sck" for i in range(9)]
+    for i, path in enumerate(paths):
+        path.parent.mkdir()
+        relay.put(f"s{i}", path, "DOWN")
+        relay.listen(f"s{i}", path)
+    assert str(paths[8].parent) in relay.wait_told("RELAY_LOG")["TEXT"]
+    for path in paths[:8]:
+        path.unlink()
+        assert relay.wait_told("RELAY_REBOUND")["LISTEN_PATH"] == str(path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(paths[8]))
 
 
 def test_an_unlistened_socket_is_not_made_again(relay: Relay, service: Make) -> None:

@@ -7,20 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from processes import wait_until
-from relay_ends import KINDS, Service
+from relay_ends import KINDS, Service, read_all
 from relay_link import Relay
 
 Make = Callable[..., Service]
-
-
-def read_all(end: socket.socket) -> bytes:
-    text = b""
-    try:
-        while piece := end.recv(65536):
-            text += piece
-    except ConnectionResetError:
-        text += b" (reset)"
-    return text
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from relay_link import Relay
+import pytest
+from relay_link import NUMBERS, Relay, parse
 
 KINDS = ("uu", "ut", "tu")  # client, service: a Unix socket or TCP on loopback
 TIMEOUT = 30.0
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 class Service:
@@ -84,6 +89,67 @@ class Service:
     def close(self) -> None:
         if self.listener:
             self.listener.close()
+
+
+class Feed:
+    """A service behind a hop: the test is the tunnel that takes the relay's clients."""
+
+    TARGET = "/home/u/gears/run/andes-login3.olcf/lab.sck"
+
+    def __init__(self, relay: Relay, name: str = "lab@andes", backlog: int = 1000) -> None:
+        self.relay = relay
+        self.name = name
+        self.path = relay.folder / "andes.feed"
+        self.backlog = backlog
+        self.listener: socket.socket | None = None
+
+    def start(self) -> Feed:
+        """Listen for clients."""
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(str(self.path))
+        self.listener.listen(self.backlog)
+        self.listener.settimeout(TIMEOUT)
+        return self
+
+    def put(self, state: str = "UP", wait_ms: int = 60000, cause: str = "") -> Feed:
+        self.relay.put(self.name, Path(self.TARGET), state, wait_ms, cause, feed=self.path)
+        return self
+
+    def listen(self) -> Feed:
+        self.public = self.relay.listen(self.name)
+        return self
+
+    def connect(self) -> socket.socket:
+        """A client at the public Unix socket."""
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(TIMEOUT)
+        client.connect(str(self.public))
+        return client
+
+    def take(self) -> socket.socket:
+        """The next client as it was handed over."""
+        assert self.listener
+        giver, _ = self.listener.accept()
+        with giver:
+            giver.settimeout(TIMEOUT)
+            frame, fds, _, _ = socket.recv_fds(giver, 1 << 17, 4)
+            kind, _, fields = parse(frame)
+            assert kind == NUMBERS["TUNNEL_OPEN"]
+            assert fields == {"TARGET_PATH": self.TARGET, "SERVICE": self.name}
+            assert len(fds) == 1
+            assert giver.recv(1) == b""  # one each, then it is closed
+        client = socket.socket(fileno=fds[0])
+        client.settimeout(TIMEOUT)
+        return client
+
+    def counters(self) -> dict[str, int]:
+        return self.relay.counters(self.name)
+
+    def close(self) -> None:
+        if self.listener:
+            self.listener.close()
+            self.path.unlink()
+            self.listener = None
 
 
 class Pattern:
@@ -173,3 +239,32 @@ class Task(threading.Thread):
         if self.failure:
             raise self.failure
         return self.value
+
+
+def read_all(end: socket.socket) -> bytes:
+    """All it says to its end, however it ends."""
+    text = b""
+    try:
+        while piece := end.recv(65536):
+            text += piece
+    except ConnectionResetError:
+        text += b" (reset)"
+    return text
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Sockets made and connected meanwhile are nobody's."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def is_refused(client: socket.socket) -> bool:
+    client.settimeout(30)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True

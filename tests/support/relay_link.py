@@ -28,8 +28,22 @@ NUMBERS = {
 NAMES = {value: name for name, value in NUMBERS.items() if name.startswith("RELAY_")}
 NAMES.update({NUMBERS[name]: name for name in ("ERROR", "UNSUPPORTED")})
 TAGS = {value: name[4:] for name, value in NUMBERS.items() if name.startswith("TAG_")}
+WHOLE = ("TYPE", "ERRNO", "PID", "DRAINING", "SLOT", "PORT", "FEEDS")
 COUNTERS = ("connections", "accepted", "bytes_in", "bytes_out", "refused", "failed", "last_used_us")
 SLOT_BYTES = 64
+
+
+def parse(frame: bytes) -> tuple[int, int, dict[str, Any]]:
+    """Type, request and fields of a frame."""
+    kind, request = struct.unpack_from("<HI", frame, 2)
+    fields: dict[str, Any] = {}
+    at = 8
+    while at < len(frame):
+        tag, _, size = struct.unpack_from("<HHI", frame, at)
+        raw = frame[at + 8 : at + 8 + size]
+        fields[TAGS[tag]] = struct.unpack("<Q", raw)[0] if TAGS[tag] in WHOLE else raw.decode()
+        at += 8 + size
+    return kind, request, fields
 
 
 class RelayError(Exception):
@@ -93,15 +107,7 @@ class Relay:
         frame, fds, _, _ = socket.recv_fds(self.link, 1 << 17, 4)
         if not frame:
             raise EOFError("the relay ended")
-        kind, request = struct.unpack_from("<HI", frame, 2)
-        fields: dict[str, Any] = {}
-        at = 8
-        while at < len(frame):
-            tag, _, size = struct.unpack_from("<HHI", frame, at)
-            raw = frame[at + 8 : at + 8 + size]
-            number = TAGS[tag] in ("TYPE", "ERRNO", "PID", "DRAINING", "SLOT", "PORT")
-            fields[TAGS[tag]] = struct.unpack("<Q", raw)[0] if number else raw.decode()
-            at += 8 + size
+        kind, request, fields = parse(frame)
         return (NAMES[kind], request), fields, fds
 
     def order(self, kind: str, **fields: str | int | None) -> dict[str, Any]:
@@ -136,14 +142,19 @@ class Relay:
         state: str = "UP",
         wait_ms: int = 60000,
         cause: str = "",
+        feed: Path | str | None = None,
     ) -> None:
-        """Create or change a service; a number is the TCP port it listens on."""
+        """Create or change a service; a number is the TCP port it listens on.
+
+        With `feed`, where a tunnel listens, the target is a path on the hop's far side.
+        """
         port = target if isinstance(target, int) else None
         answer = self.order(
             "RELAY_SERVICE",
             SERVICE=name,
             TARGET_PATH=None if port else str(target),
             TARGET_PORT=port,
+            FEED_PATH=None if feed is None else str(feed),
             SERVICE_STATE=NUMBERS[f"SERVICE_{state}"],
             WAIT_MS=wait_ms,
             TEXT=cause,
@@ -151,8 +162,8 @@ class Relay:
         )
         self.slots[name] = answer["SLOT"]
 
-    def listen(self, name: str) -> Path:
-        path = self.folder / f"{name}.sck"
+    def listen(self, name: str, path: Path | None = None) -> Path:
+        path = path or self.folder / f"{name}.sck"
         self.order("RELAY_LISTEN", SERVICE=name, LISTEN_PATH=str(path))
         return path
 
