@@ -35,6 +35,7 @@ static void unmap_counters(struct relay_client *client)
         }
         s->relay_slot = -1;
     }
+    relay_route_end_counters(client);
     if (client->counters) {
         munmap(client->counters, RELAY_SLOTS * sizeof *client->counters);
         client->counters = NULL;
@@ -51,55 +52,72 @@ static void on_status(struct relay_client *client, struct link_message *message)
         client->counters = memory == MAP_FAILED ? NULL : memory;
     }
     client->tries = 0;
+    client->feeds = link_u64(message, LINK_TAG_FEEDS, 0) == 1;
     log_line("relay connected build=%s pid=%llu", client->build,
         (unsigned long long)link_u64(message, LINK_TAG_PID, 0));
     relay_orders_put_all(client);
 }
 
+/* A service, or a route, has its counters there. */
+static void on_slot(struct relay_client *client, const struct link_message *message)
+{
+    char name[RELAY_NAME_SIZE];
+    if (!link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name)) {
+        snprintf(name, sizeof name, "%s", client->asked[message->request % 256]);
+    }
+    uint64_t told = link_u64(message, LINK_TAG_SLOT, RELAY_SLOTS);
+    int slot = told < RELAY_SLOTS ? (int)told : -1;
+    struct service *service = manager_find(client->manager, name);
+    struct relay_route *route = service ? NULL : relay_route_find(client, name);
+    if (service) {
+        service->relay_slot = slot;
+    } else if (route) {
+        route->slot = slot;
+    }
+}
+
+static bool is_answer(const struct link_message *message)
+{
+    return message->type == LINK_RELAY_OK || message->type == LINK_ERROR ||
+           message->type == LINK_UNSUPPORTED;
+}
+
+static void on_service_message(struct relay_client *client, struct service *service,
+    const struct link_message *message, const char *text)
+{
+    if (message->type == LINK_RELAY_TROUBLE && service) {
+        service->probed_ms = 0;
+        health_probe(service);
+    } else if (message->type == LINK_ERROR) {
+        manager_note(client->manager, service, "relay", "the relay refused: %s", text);
+    }
+}
+
 static void on_message(void *context, struct link_message *message)
 {
     struct relay_client *client = context;
-    char name[33], text[300];
+    char name[RELAY_NAME_SIZE], text[300];
     link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
     link_find_string(message, LINK_TAG_TEXT, 0, text, sizeof text);
     struct service *service = name[0] ? manager_find(client->manager, name) : NULL;
-    switch (message->type) {
-    case LINK_RELAY_STATUS:
+    struct relay_route *route = service ? NULL : relay_route_find(client, name);
+    bool is_news = message->type != LINK_ERROR || message->request != END_REQUEST;
+    if (message->type == LINK_RELAY_STATUS) {
         on_status(client, message);
-        break;
-    case LINK_RELAY_OK:
-        if (message->request >= SLOT_REQUEST) {
-            service = manager_find(
-                client->manager, name[0] ? name : client->asked[message->request % 256]);
-            uint64_t slot = link_u64(message, LINK_TAG_SLOT, RELAY_SLOTS);
-            if (service) {
-                service->relay_slot = slot < RELAY_SLOTS ? (int)slot : -1;
-            }
-        }
-        relay_orders_answered(client);
-        break;
-    case LINK_RELAY_TROUBLE:
-        if (service) {
-            service->probed_ms = 0;
-            health_probe(service);
-        }
-        break;
-    case LINK_RELAY_REBOUND:
+    } else if (message->type == LINK_RELAY_OK && message->request >= SLOT_REQUEST) {
+        on_slot(client, message);
+    } else if (message->type == LINK_RELAY_REBOUND) {
         manager_note(client->manager, service, "rebound",
             "the socket file of %s had been deleted and was made again", name);
-        break;
-    case LINK_RELAY_LOG:
+    } else if (message->type == LINK_RELAY_LOG) {
         log_line("relay %s", text);
-        break;
-    case LINK_ERROR:
-        manager_note(client->manager, service, "relay", "the relay refused: %s", text);
+    } else if (route && is_news) {
+        relay_route_hear(route, message, text);
+    } else if (is_news) {
+        on_service_message(client, service, message, text);
+    }
+    if (is_answer(message)) {
         relay_orders_answered(client);
-        break;
-    case LINK_UNSUPPORTED:
-        relay_orders_answered(client);
-        break;
-    default:
-        break;
     }
 }
 
@@ -107,7 +125,24 @@ static void on_retry(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
-    connect_or_start(argument);
+    struct relay_client *client = argument;
+    if (client->ending) {
+        return;
+    }
+    if (!client->peer) {
+        connect_or_start(client);
+    } else if (client->build[0] && !client->feeds) {
+        manager_note(client->manager, NULL, "relay",
+            "the relay of build %s cannot serve hops; another takes its place and open "
+            "connections go on",
+            client->build);
+        relay_client_drain(client, true);
+    }
+}
+
+void relay_client_replace(struct relay_client *client)
+{
+    event_active(client->retry, EV_TIMEOUT, 0); /* not from within whatever calls this */
 }
 
 static void retry_later(struct relay_client *client)
@@ -127,6 +162,7 @@ static void on_closed(void *context)
     link_peer_destroy(client->peer);
     client->peer = NULL;
     client->build[0] = 0;
+    client->feeds = false;
     unmap_counters(client);
     if (!client->ending) {
         manager_note(client->manager, NULL, "relay-died", "the relay ended; starting another");
@@ -243,6 +279,8 @@ void relay_client_drain(struct relay_client *client, bool replace)
     client->ending = true;
     link_peer_destroy(client->peer);
     client->peer = NULL;
+    client->build[0] = 0;
+    client->feeds = false;
     unmap_counters(client);
     if (replace) {
         client->ending = false;

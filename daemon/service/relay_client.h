@@ -6,9 +6,45 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/link_messages.h"
+
 struct manager;
 struct service;
 struct relay_client;
+
+enum { RELAY_NAME_SIZE = 72 }; /* "SERVICE@CLUSTER", each at most 32 bytes */
+
+/* A public socket whose clients are not connected on this host but handed to the tunnel of a
+ * hop. The struct is the owner's, who fills in the upper part, puts it after each change and
+ * drops it before freeing it. The calls come from the loop, never from within a function of the
+ * relay client, and may put and drop routes; each may be NULL. */
+struct relay_route {
+    char name[RELAY_NAME_SIZE];
+    char feed_path[108];           /* where the tunnel takes clients; "": there is none now */
+    char target_path[108];         /* the service's socket on the hop's far side */
+    char listen_path[108];         /* "": none */
+    uint16_t listen_port;          /* on loopback; 0: none */
+    enum link_service_state state; /* UP: hand over; STARTING: wait; DOWN: turn away */
+    char cause[200];               /* "STATE: CAUSE", for the page of who waited in vain */
+    char command[120];         /* what helps, typed on this host; "": nothing has to be typed */
+    int64_t since_us, wait_ms; /* UTC microseconds; how long a client waits at most */
+    /* A client waits while the state is STARTING. Once for each put, not for each client: who
+     * puts the route in answer is called again. */
+    void (*demanded)(struct relay_route *route, void *context);
+    /* Nobody takes clients at feed_path (errno `code`, in words `text`). They wait and are
+     * tried again; told at most every 200 ms while it stays so. */
+    void (*trouble)(struct relay_route *route, int code, const char *text, void *context);
+    /* The relay cannot listen: the port is taken, another's socket stands at listen_path. */
+    void (*refused)(struct relay_route *route, const char *text, void *context);
+    void *context;
+
+    /* The relay client's own; zero at first. */
+    struct relay_route *next;
+    bool known;             /* is in the relay client's list */
+    bool waits;             /* its newest state is still to be told to the relay */
+    int slot;               /* −1: no counters yet */
+    uint64_t base_accepted; /* by relays that ended */
+};
 
 /* Connect to the relay that runs, or start one. NULL only when out of memory; a relay that
  * cannot be started is logged and tried again with backoff. */
@@ -23,6 +59,19 @@ bool relay_client_is_settling(const struct relay_client *client);
 /* Counters of `service`; zeros when unknown. */
 void relay_client_counters(struct relay_client *client, const struct service *service,
     uint64_t *connections, uint64_t *bytes_in, uint64_t *bytes_out);
+/* Tell the route's present state, now or as soon as the relay keeps up; a new relay is told by
+ * itself. */
+void relay_client_route_put(struct relay_client *client, struct relay_route *route);
+/* Close its sockets and forget it; clients that wait are closed. Nothing to do for an unknown
+ * one. */
+void relay_client_route_drop(struct relay_client *client, struct relay_route *route);
+/* Close the route's socket at `path`, or at `port` when it is NULL; when it is the route's
+ * present one the field is cleared. A socket file that another put in its place stays. */
+void relay_client_route_unlisten(
+    struct relay_client *client, struct relay_route *route, const char *path, uint16_t port);
+/* Clients that wait here now, and all that ever came. The tunnel counts bytes. */
+void relay_client_route_counters(struct relay_client *client, const struct relay_route *route,
+    uint64_t *connections, uint64_t *accepted);
 /* Build of the connected relay, "" when none. */
 const char *relay_client_build(const struct relay_client *client);
 /* Let the relay drain and start a new one (upgrade), or end it (`replace` false). */

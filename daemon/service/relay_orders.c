@@ -1,4 +1,4 @@
-/* What the relay is told of each service, never faster than it answers. */
+/* What the relay is told of each service and route, never faster than it answers. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -36,20 +36,21 @@ void relay_send(struct relay_client *client, struct link_frame *frame)
     }
 }
 
-static void send_listeners(struct relay_client *client, struct service *service)
+/* At `path` and at `port`; "" and 0 are none. */
+static void send_listeners(
+    struct relay_client *client, const char *name, const char *path, uint16_t port)
 {
     struct link_frame frame;
-    char path[PATH_MAX];
-    const char *name = service->config->name;
-    home_path(&client->manager->home, path, "run", "%s.sck", name);
-    link_frame_start(&frame, LINK_RELAY_LISTEN, 0);
-    link_frame_string(&frame, LINK_TAG_SERVICE, name);
-    link_frame_string(&frame, LINK_TAG_LISTEN_PATH, path);
-    relay_send(client, &frame);
-    if (service->forward_port) {
+    if (path[0]) {
         link_frame_start(&frame, LINK_RELAY_LISTEN, 0);
         link_frame_string(&frame, LINK_TAG_SERVICE, name);
-        link_frame_u64(&frame, LINK_TAG_LISTEN_PORT, service->forward_port);
+        link_frame_string(&frame, LINK_TAG_LISTEN_PATH, path);
+        relay_send(client, &frame);
+    }
+    if (port) {
+        link_frame_start(&frame, LINK_RELAY_LISTEN, 0);
+        link_frame_string(&frame, LINK_TAG_SERVICE, name);
+        link_frame_u64(&frame, LINK_TAG_LISTEN_PORT, port);
         relay_send(client, &frame);
     }
 }
@@ -68,15 +69,20 @@ static void describe(const struct service *service, char *out, size_t size)
         *cause ? ": " : "", cause);
 }
 
+static void start_put(struct relay_client *client, struct link_frame *frame, const char *name)
+{
+    uint32_t slot = ++client->request % 256;
+    snprintf(client->asked[slot], sizeof client->asked[slot], "%s", name);
+    link_frame_start(frame, LINK_RELAY_SERVICE, SLOT_REQUEST + slot);
+    link_frame_string(frame, LINK_TAG_SERVICE, name);
+}
+
 static void put(struct relay_client *client, struct service *service)
 {
     struct link_frame frame;
     const char *name = service->config->name;
     char path[PATH_MAX], command[80], cause[200];
-    uint32_t slot = ++client->request % 256;
-    snprintf(client->asked[slot], sizeof client->asked[slot], "%s", name);
-    link_frame_start(&frame, LINK_RELAY_SERVICE, SLOT_REQUEST + slot);
-    link_frame_string(&frame, LINK_TAG_SERVICE, name);
+    start_put(client, &frame, name);
     if (service->launch.port) {
         link_frame_u64(&frame, LINK_TAG_TARGET_PORT, service->launch.port);
     } else {
@@ -91,25 +97,69 @@ static void put(struct relay_client *client, struct service *service)
     link_frame_string(&frame, LINK_TAG_COMMAND, command);
     link_frame_u64(&frame, LINK_TAG_WAIT_MS, WAIT_MS);
     relay_send(client, &frame);
-    send_listeners(client, service);
+    home_path(&client->manager->home, path, "run", "%s.sck", name);
+    send_listeners(client, name, path, service->forward_port);
 }
 
-/* Neither side's socket can fill: a service waits here, its newest state being sent once
- * earlier orders have been answered. */
-static void put_waiting(struct relay_client *client)
+static void put_route(struct relay_client *client, const struct relay_route *route)
 {
-    struct timeval patience = {UNANSWERED_MS / 1000, UNANSWERED_MS % 1000 * 1000};
+    struct link_frame frame;
+    start_put(client, &frame, route->name);
+    link_frame_string(&frame, LINK_TAG_FEED_PATH, route->feed_path);
+    link_frame_string(&frame, LINK_TAG_TARGET_PATH, route->target_path);
+    link_frame_u64(&frame, LINK_TAG_SERVICE_STATE, (uint64_t)route->state);
+    link_frame_string(&frame, LINK_TAG_TEXT, route->cause);
+    link_frame_u64(&frame, LINK_TAG_SINCE, (uint64_t)route->since_us);
+    link_frame_string(&frame, LINK_TAG_COMMAND, route->command);
+    link_frame_u64(&frame, LINK_TAG_WAIT_MS, (uint64_t)route->wait_ms);
+    relay_send(client, &frame);
+    send_listeners(client, route->name, route->listen_path, route->listen_port);
+}
+
+/* As far as the bound lets it; false: somebody waits on. */
+static bool put_services(struct relay_client *client)
+{
     for (struct service *s = client->manager->services; s && client->peer; s = s->next) {
         if (s->relay_waits && client->orders >= ORDERS_MOST) {
-            event_add(client->unanswered, &patience);
-            return;
+            return false;
         }
         if (s->relay_waits) {
             s->relay_waits = false;
             put(client, s);
         }
     }
-    event_del(client->unanswered);
+    return true;
+}
+
+/* To a relay that has said that it knows routes; to another never. */
+static bool put_routes(struct relay_client *client)
+{
+    if (client->routes && client->build[0] && !client->feeds) {
+        relay_client_replace(client);
+    }
+    for (struct relay_route *r = client->routes; r && client->peer && client->feeds;
+         r = r->next) {
+        if (r->waits && client->orders >= ORDERS_MOST) {
+            return false;
+        }
+        if (r->waits) {
+            r->waits = false;
+            put_route(client, r);
+        }
+    }
+    return true;
+}
+
+/* Neither side's socket can fill: who is to be told of waits here, the newest state being sent
+ * once earlier orders have been answered. */
+void relay_orders_continue(struct relay_client *client)
+{
+    struct timeval patience = {UNANSWERED_MS / 1000, UNANSWERED_MS % 1000 * 1000};
+    if (put_services(client) && put_routes(client)) {
+        event_del(client->unanswered);
+    } else {
+        event_add(client->unanswered, &patience);
+    }
 }
 
 void relay_orders_unanswered(evutil_socket_t fd, short what, void *argument)
@@ -118,14 +168,14 @@ void relay_orders_unanswered(evutil_socket_t fd, short what, void *argument)
     (void)what;
     struct relay_client *client = argument;
     client->orders = 0;
-    put_waiting(client);
+    relay_orders_continue(client);
 }
 
 void relay_orders_answered(struct relay_client *client)
 {
     client->orders -= client->orders > 0;
     if (event_pending(client->unanswered, EV_TIMEOUT, NULL)) {
-        put_waiting(client);
+        relay_orders_continue(client);
     }
 }
 
@@ -133,7 +183,7 @@ void relay_client_put(struct relay_client *client, struct service *service)
 {
     if (client && client->peer && service_is_served(service)) {
         service->relay_waits = true;
-        put_waiting(client);
+        relay_orders_continue(client);
     }
 }
 
@@ -164,5 +214,8 @@ void relay_orders_put_all(struct relay_client *client)
     for (struct service *s = client->manager->services; s; s = s->next) {
         s->relay_waits = service_is_served(s);
     }
-    put_waiting(client);
+    for (struct relay_route *r = client->routes; r; r = r->next) {
+        r->waits = true;
+    }
+    relay_orders_continue(client);
 }
