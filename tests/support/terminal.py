@@ -55,6 +55,10 @@ class Terminal:
                 self.output += os.read(self.master, 4096).decode(errors="replace")
         return self.output
 
+    def forget(self) -> None:
+        """Expect nothing more of what was printed until now."""
+        self.output = ""
+
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 

@@ -1,0 +1,93 @@
+"""Somebody who works on a hub: gearsctl there, at a terminal or not, and what it leads to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lab_client import LabClient
+from network import Node
+from olcf import Olcf
+from processes import wait_until
+from terminal import Terminal
+
+
+class HubUser:
+    """A context manager: whatever runs on the hub and the cluster is ended with it."""
+
+    def __init__(self, olcf: Olcf, hub: Node, cluster: str = "andes") -> None:
+        self.olcf = olcf
+        self.hub = hub
+        self.cluster = cluster
+
+    def __enter__(self) -> HubUser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The hosts lose power with the network that holds them: nothing to end one by one."""
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """gearsctl without a terminal."""
+        return self.hub.run(*words, check=check)
+
+    def at(self, *words: str) -> Terminal:
+        """gearsctl at a terminal."""
+        command = [*self.hub.prefix, str(self.hub.bin / "gearsctl"), *words]
+        return Terminal(command, self.hub.environment)
+
+    def login(self, *words: str, code: str = "") -> str:
+        """Log in with one PASSCODE; what the terminal showed."""
+        with self.at("login", self.cluster, *words) as terminal:
+            terminal.expect("Enter PASSCODE: ")
+            terminal.type(f"{code or self.olcf.fresh_code()}\n")
+            assert terminal.wait() == 0, terminal.output
+            return terminal.output
+
+    def status(self) -> dict[str, Any]:
+        return json.loads(self.run("status", "--json").stdout)
+
+    def tunnel(self) -> dict[str, Any]:
+        """What status says of the hop."""
+        tunnels = self.status()["tunnels"]
+        return next((t for t in tunnels if t["cluster"] == self.cluster), {"state": None})
+
+    def await_tunnel(self, state: str, timeout: float = 60) -> dict[str, Any]:
+        wait_until(lambda: self.tunnel()["state"] == state, f"the hop to be {state}", timeout)
+        return self.tunnel()
+
+    def far_service(self, name: str = "lab") -> dict[str, Any]:
+        services = self.status()["services"]
+        return next(s for s in services if s["name"] == name and s["cluster"] == self.cluster)
+
+    def lab(self) -> LabClient:
+        """The lab as the laptop's forward reaches it."""
+        url = self.run("url", f"lab@{self.cluster}").stdout.strip()
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
+        return LabClient(self.olcf.gears.home / f"run/{self.cluster}.sck", query["token"][0])
+
+    def processes(self, program: str) -> Iterator[int]:
+        """Those of the hub that run this program: their numbers on this machine."""
+        for pid in self.hub.all_processes():
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/comm").read_text().strip()
+                if re.fullmatch(f"{program[:15]}.*", words):
+                    yield pid
+
+    def tunnel_processes(self) -> list[int]:
+        return list(self.processes("gears-tunnel"))
+
+    def kill(self, pid: int, number: int) -> None:
+        os.kill(pid, number)
+
+    def kill_daemon(self) -> None:
+        pids = list(self.processes("gearsd"))
+        assert len(pids) == 1, pids
+        os.kill(pids[0], 9)
+        wait_until(lambda: not list(self.processes("gearsd")), "the end of gearsd")
