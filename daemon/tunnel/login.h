@@ -12,7 +12,7 @@
 #include "common/ssh_hop.h"
 #include "daemon/tunnel/transport.h"
 
-enum { PROMPTS_MOST = 16, HOPS_MOST = 8 };
+enum { PROMPTS_MOST = 16, HOPS_MOST = 8, ANSWER_MOST = 1024 };
 
 /* An authenticated session and the sessions it is nested in. */
 struct ssh_link {
@@ -27,6 +27,7 @@ void ssh_link_destroy(struct ssh_link *link);
 /* One round of questions. Texts are made visible (common/text.h) but keep their newlines. */
 struct login_prompt {
     char id[33]; /* random: an answer names the round it is for */
+    /* At most 256 and 4096 bytes; a prompt's text 1024. */
     const char *name, *instruction;
     size_t count; /* 0 never reaches a human */
     struct {
@@ -45,7 +46,7 @@ struct login_result {
 };
 
 struct login_request {
-    struct ssh_hop *hops[HOPS_MOST]; /* jump hosts first; the caller's, alive until done */
+    struct ssh_hop *hops[HOPS_MOST]; /* jump hosts first; copied by login_start */
     size_t hop_count;
     bool unattended;  /* no prompt: what needs one ends with auth-needed or host-key-unknown */
     int64_t step_ms;  /* bound of each step, but for a human's answer */
@@ -55,17 +56,19 @@ struct login_request {
 /* Called on the loop. */
 struct login_calls {
     void (*step)(void *context, const char *words); /* "connecting to andes (10.0.0.3:22)" */
-    void (*prompt)(void *context, const struct login_prompt *prompt); /* valid inside the call */
-    void (*done)(void *context, struct login_result *result);         /* once; frees the login */
+    void (*prompt)(
+        void *context, const struct login_prompt *prompt);    /* valid inside the call */
+    void (*done)(void *context, struct login_result *result); /* once; frees the login */
 };
 
 struct login;
 /* NULL with words: nothing was begun. */
 struct login *login_start(struct event_base *base, const struct login_request *request,
     const struct login_calls *calls, void *context, struct error *err);
-/* Answers to the round `id`; copied, the caller wipes its own. 0; -ESTALE: not asked (any more);
- * -EINVAL: another number of answers than of prompts. */
-int login_answer(struct login *login, const char *id, const char *const answers[], size_t count);
+/* Answers to the round `id`; copied, the caller wipes its own. 0; -ESTALE: not asked (any
+ * more); -EINVAL: another number of answers than of prompts. */
+int login_answer(
+    struct login *login, const char *id, const char *const answers[], size_t count);
 /* done follows with LINK_CAUSE_CANCELLED, soon. */
 void login_cancel(struct login *login);
 

@@ -25,22 +25,40 @@ struct patience {
     int cancel_fd;
     int64_t until_ms;
 };
+/* Wait for poll's `events` on fd (−1: only for an end). 0; -ETIMEDOUT; -ECANCELED; another
+ * negative errno. */
+int patience_wait(const struct patience *patience, int fd, short events);
 
 /* Take a connected, non-blocking socket. NULL: out of memory (fd is closed). */
 struct transport *transport_create(int fd);
-/* Over an open channel of the session above `outer`; both stay the caller's and must outlive it.
+/* Over an open channel of the session above `outer`; both stay the caller's and must outlive
+ * it.
  */
 struct transport *transport_create_channel(LIBSSH2_CHANNEL *channel, struct transport *outer);
 void transport_destroy(struct transport *transport); /* NULL is allowed; closes the socket */
 
-/* Make `session` send and receive through it. */
-void transport_attach(struct transport *transport, LIBSSH2_SESSION *session);
-/* With patience reading and flushing wait, without (NULL) they never do. `patience` is the
- * caller's and is read at each wait. */
+/* A session that sends and receives through it, never blocks by itself and has its memory from
+ * here: while there is patience, whatever it gives back is wiped, a human's answers with it,
+ * and what it forgets is given back by transport_destroy. NULL: out of memory. The session's
+ * abstract pointer is the transport. Free it with transport_end_session. */
+LIBSSH2_SESSION *transport_begin_session(struct transport *transport);
+/* Say goodbye as far as that does not block, and free it with its channels. */
+void transport_end_session(struct transport *transport, LIBSSH2_SESSION *session);
+/* Memory that libssh2 will free. NULL: none. */
+void *transport_allocate(struct transport *transport, size_t size);
+
+/* What a callback of libssh2 needs beside the transport; NULL at first. */
+void transport_set_context(struct transport *transport, void *context);
+void *transport_context(const struct transport *transport);
+
+/* With patience libssh2's reading and transport_flush wait, without (NULL) they never do; so a
+ * call that returns LIBSSH2_ERROR_EAGAIN is just made again. `patience` is the caller's and is
+ * read at each wait. */
 void transport_set_patience(struct transport *transport, const struct patience *patience);
 
-/* Take at most `budget` bytes from the peer into the buffer. > 0: bytes; 0: it closed; -EAGAIN;
- * another negative errno. For a channel this fills the outer transport first. */
+/* Take at most `budget` bytes from the peer into the buffer; never waits. > 0: bytes; 0: it
+ * closed; -EAGAIN; -ENOBUFS: more is unread than any peer may send unasked; another negative
+ * errno. For a channel this fills the outer transport first. */
 ssize_t transport_fill(struct transport *transport, size_t budget);
 /* Send what is unsent: 0: all; -EAGAIN: some is left; another negative errno. For a channel the
  * outer transport is flushed too. */
@@ -53,7 +71,10 @@ int64_t transport_heard_ms(const struct transport *transport);
 int transport_fd(const struct transport *transport);
 /* What the peer said first, for explaining a failed handshake. */
 const uint8_t *transport_first_bytes(const struct transport *transport, size_t *length);
-/* Make pending and later reads fail with this negative errno. */
+/* Why nothing more can be received: a negative errno, -ENOTCONN when the peer closed it,
+ * -ETIMEDOUT and -ECANCELED when patience ended; 0: it works. */
+int transport_failure(const struct transport *transport);
+/* Drop what is buffered and make all later reads and sends fail with this negative errno. */
 void transport_abort(struct transport *transport, int code);
 
 #endif
