@@ -1,0 +1,349 @@
+/* gearsd's orders and what it is told. Who said hello last is the controller. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/link_door.h"
+#include "daemon/core/link_peer.h"
+#include "daemon/tunnel/session.h"
+#include "daemon/tunnel/tunnel.h"
+
+/* A login under way ends when gearsd is gone for so long: nobody would see its prompts. */
+enum { LONELY_MS = 10000, RUN_MS = 60000 };
+
+struct control {
+    struct link_door door;
+    ino_t inode; /* of link_path, while it is ours */
+    struct event *door_event;
+    struct link_peer *controller; /* NULL: none now */
+    struct event *lonely;
+    struct link_frame prompt; /* what a human is being asked; length 0: nothing */
+    char prompt_id[33];
+};
+
+static void on_message(void *context, struct link_message *message);
+static void on_closed(void *context);
+static const struct link_peer_calls peer_calls = {on_message, on_closed};
+
+/* ---- what gearsd is told ---- */
+
+void control_send(struct tunnel *tunnel, struct link_frame *frame)
+{
+    if (tunnel->control && tunnel->control->controller) {
+        (void)link_peer_send(tunnel->control->controller, frame);
+    } else {
+        link_frame_finish(frame);
+    }
+}
+
+void control_log(struct tunnel *tunnel, const char *format, ...)
+{
+    char text[400];
+    struct link_frame frame;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    link_frame_start(&frame, LINK_TUNNEL_LOG, 0);
+    link_frame_string(&frame, LINK_TAG_TEXT, text);
+    control_send(tunnel, &frame);
+}
+
+static void add_state(struct link_frame *frame, const struct tunnel *tunnel)
+{
+    link_frame_u64(frame, LINK_TAG_TUNNEL_STATE, (uint64_t)tunnel->state);
+    link_frame_u64(frame, LINK_TAG_CAUSE, (uint64_t)tunnel->cause);
+    link_frame_string(frame, LINK_TAG_TEXT, tunnel->text);
+    link_frame_u64(frame, LINK_TAG_SINCE, (uint64_t)tunnel->since_us);
+    link_frame_u64(frame, LINK_TAG_HUMAN, tunnel->human);
+    if (tunnel->authenticated_at_us) {
+        link_frame_u64(frame, LINK_TAG_AUTHENTICATED_AT, (uint64_t)tunnel->authenticated_at_us);
+        link_frame_string(frame, LINK_TAG_AUTH_METHOD, tunnel->method);
+    }
+    if (tunnel->address[0]) {
+        link_frame_string(frame, LINK_TAG_ADDRESS, tunnel->address);
+    }
+    if (tunnel->rtt_us) {
+        link_frame_u64(frame, LINK_TAG_RTT_US, (uint64_t)tunnel->rtt_us);
+    }
+}
+
+void control_state(struct tunnel *tunnel, uint32_t request)
+{
+    struct link_frame frame;
+    link_frame_start(&frame, LINK_TUNNEL_STATE, request);
+    add_state(&frame, tunnel);
+    control_send(tunnel, &frame);
+}
+
+static void send_status(struct tunnel *tunnel, uint32_t request)
+{
+    struct link_frame frame;
+    link_frame_start(&frame, LINK_TUNNEL_STATUS, request);
+    add_state(&frame, tunnel);
+    link_frame_string(&frame, LINK_TAG_NONCE, tunnel->nonce);
+    link_frame_string(&frame, LINK_TAG_BUILD, tunnel->build);
+    link_frame_u64(&frame, LINK_TAG_PID, (uint64_t)getpid());
+    link_frame_string(&frame, LINK_TAG_CLUSTER, tunnel->cluster);
+    link_frame_fd(&frame, tunnel->counters_fd);
+    control_send(tunnel, &frame);
+}
+
+/* ---- prompts ---- */
+
+/* A frame is gone once sent, and this one may have to be told again. */
+static void tell_prompt(struct tunnel *tunnel)
+{
+    const struct link_frame *prompt = &tunnel->control->prompt;
+    struct link_frame copy = *prompt;
+    if (!prompt->length) {
+        return;
+    }
+    copy.capacity = prompt->length;
+    copy.data = malloc(prompt->length);
+    if (!copy.data) {
+        return; /* a later HELLO has it told */
+    }
+    memcpy(copy.data, prompt->data, prompt->length);
+    control_send(tunnel, &copy);
+}
+
+void control_drop_prompt(struct tunnel *tunnel)
+{
+    link_frame_finish(&tunnel->control->prompt);
+    tunnel->control->prompt_id[0] = 0;
+}
+
+void control_prompt(struct tunnel *tunnel, const struct login_prompt *prompt)
+{
+    struct control *control = tunnel->control;
+    control_drop_prompt(tunnel);
+    snprintf(control->prompt_id, sizeof control->prompt_id, "%s", prompt->id);
+    link_frame_start(&control->prompt, LINK_TUNNEL_PROMPT, 0);
+    link_frame_string(&control->prompt, LINK_TAG_PROMPT_ID, prompt->id);
+    link_frame_string(&control->prompt, LINK_TAG_NAME, prompt->name);
+    link_frame_string(&control->prompt, LINK_TAG_INSTRUCTION, prompt->instruction);
+    for (size_t i = 0; i < prompt->count; i++) {
+        link_frame_string(&control->prompt, LINK_TAG_PROMPT_TEXT, prompt->prompts[i].text);
+        link_frame_u64(&control->prompt, LINK_TAG_PROMPT_ECHO, prompt->prompts[i].echo);
+    }
+    tell_prompt(tunnel);
+}
+
+/* ---- orders ---- */
+
+static void reply(struct tunnel *tunnel, uint32_t request, int code, const char *words)
+{
+    struct link_frame frame;
+    link_frame_start(&frame, code ? LINK_ERROR : LINK_TUNNEL_OK, request);
+    if (code) {
+        link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
+        link_frame_string(&frame, LINK_TAG_TEXT, words);
+    }
+    control_send(tunnel, &frame);
+}
+
+static void wipe(char *text)
+{
+    if (text) {
+        explicit_bzero(text, strlen(text));
+        free(text);
+    }
+}
+
+/* Nothing of it stays here: neither the copies nor the frame. */
+static void take_answer(struct tunnel *tunnel, struct link_message *message)
+{
+    char id[33];
+    char *answers[PROMPTS_MOST] = {NULL};
+    size_t count = 0;
+    int code = -ESTALE;
+    link_find_string(message, LINK_TAG_PROMPT_ID, 0, id, sizeof id);
+    while (count < PROMPTS_MOST &&
+           (answers[count] = link_copy_string(message, LINK_TAG_ANSWER, count))) {
+        count++;
+    }
+    if (tunnel->login && tunnel->control->prompt_id[0] &&
+        !strcmp(id, tunnel->control->prompt_id)) {
+        code =
+            login_answer(tunnel->login, id, (const char *const *)(const void *)answers, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        wipe(answers[i]);
+    }
+    explicit_bzero((void *)(uintptr_t)message->fields, message->length);
+    if (!code) {
+        control_drop_prompt(tunnel);
+        tunnel_set_state(
+            tunnel, LINK_TUNNEL_CONNECTING, LINK_CAUSE_NONE, "answered, logging in", 0);
+    }
+    reply(tunnel, message->request, code,
+        code == -EINVAL ? "another number of answers than of questions"
+                        : "this question is not asked any more");
+}
+
+static void close_by_order(struct tunnel *tunnel, const struct link_message *message)
+{
+    char text[512];
+    link_find_string(message, LINK_TAG_TEXT, 0, text, sizeof text);
+    reply(tunnel, message->request, 0, NULL);
+    tunnel_close(tunnel, (enum link_tunnel_cause)link_u64(message, LINK_TAG_CAUSE, 0), text);
+}
+
+static void order_run(struct tunnel *tunnel, const struct link_message *message)
+{
+    char *command = link_copy_string(message, LINK_TAG_COMMAND, 0);
+    int64_t timeout = (int64_t)link_u64(message, LINK_TAG_TIMEOUT_MS, RUN_MS);
+    if (!tunnel->session || !command || !command[0]) {
+        free(command);
+        reply(tunnel, message->request, tunnel->session ? -EINVAL : -ENOTCONN,
+            tunnel->session ? "no command was given" : "the connection is not up");
+    } else if (run_start(&tunnel->session->run, message->request, command, timeout)) {
+        reply(tunnel, message->request, -EBUSY, "another command runs already");
+    }
+}
+
+static void order_probe(struct tunnel *tunnel, const struct link_message *message)
+{
+    if (tunnel->session) {
+        session_probe(tunnel->session, message->request);
+    } else {
+        control_state(tunnel, message->request);
+    }
+}
+
+static void on_message(void *context, struct link_message *message)
+{
+    struct tunnel *tunnel = context;
+    struct link_frame frame;
+    switch ((int)message->type) {
+    case LINK_HELLO:
+        send_status(tunnel, message->request);
+        tell_prompt(tunnel);
+        break;
+    case LINK_TUNNEL_ANSWER:
+        take_answer(tunnel, message);
+        break;
+    case LINK_TUNNEL_CLOSE:
+        close_by_order(tunnel, message);
+        break;
+    case LINK_TUNNEL_RUN:
+        order_run(tunnel, message);
+        break;
+    case LINK_TUNNEL_PROBE:
+        order_probe(tunnel, message);
+        break;
+    default:
+        link_frame_start(&frame, LINK_UNSUPPORTED, message->request);
+        link_frame_u64(&frame, LINK_TAG_TYPE, (uint64_t)message->type);
+        control_send(tunnel, &frame);
+    }
+}
+
+/* ---- who leads ---- */
+
+static void on_lonely(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct tunnel *tunnel = argument;
+    if (tunnel->login) {
+        tunnel_close(tunnel, LINK_CAUSE_CANCELLED,
+            "gearsd went away during the login and did not come back");
+    }
+}
+
+static void on_closed(void *context)
+{
+    struct tunnel *tunnel = context;
+    link_peer_destroy(tunnel->control->controller);
+    tunnel->control->controller = NULL;
+    event_add(tunnel->control->lonely, &(struct timeval){LONELY_MS / 1000, 0});
+}
+
+static void take(struct tunnel *tunnel, int fd)
+{
+    struct control *control = tunnel->control;
+    link_peer_destroy(control->controller);
+    control->controller = link_peer_create(tunnel->base, fd, &peer_calls, tunnel);
+    event_del(control->lonely);
+}
+
+static void on_door(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    static uint8_t buffer[LINK_FRAME_LIMIT];
+    struct tunnel *tunnel = argument;
+    uint32_t request = 0;
+    int came = link_door_answer(&tunnel->control->door, buffer, &request);
+    if (came >= 0) {
+        take(tunnel, came);
+        send_status(tunnel, request);
+        tell_prompt(tunnel);
+    }
+}
+
+static int listen_at_link(struct tunnel *tunnel, struct error *err)
+{
+    struct stat st;
+    struct control *control = tunnel->control;
+    int code = link_door_listen(&control->door, tunnel->link_path, err);
+    if (!code && !lstat(tunnel->link_path, &st)) {
+        control->inode = st.st_ino;
+    }
+    return code;
+}
+
+void control_check_link(struct tunnel *tunnel)
+{
+    struct stat st;
+    struct error err = {0};
+    if (lstat(tunnel->link_path, &st) && errno == ENOENT && listen_at_link(tunnel, &err)) {
+        control_log(tunnel, "not to be found by a later gearsd cause=\"%s\"", err.text);
+    }
+}
+
+int control_start(struct tunnel *tunnel, int fd, struct error *err)
+{
+    struct control *control = calloc(1, sizeof *control);
+    tunnel->control = control;
+    if (!control) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    link_door_init(&control->door);
+    control->lonely = evtimer_new(tunnel->base, on_lonely, tunnel);
+    int code = listen_at_link(tunnel, err);
+    if (code) {
+        return code;
+    }
+    control->door_event =
+        event_new(tunnel->base, control->door.epoll, EV_READ | EV_PERSIST, on_door, tunnel);
+    if (!control->lonely || !control->door_event || event_add(control->door_event, NULL)) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    take(tunnel, fd);
+    send_status(tunnel, 1);
+    return 0;
+}
+
+void control_finish(struct tunnel *tunnel)
+{
+    struct stat st;
+    struct control *control = tunnel->control;
+    if (control->inode && !lstat(tunnel->link_path, &st) && st.st_ino == control->inode) {
+        unlink(tunnel->link_path);
+    }
+    control_drop_prompt(tunnel);
+    event_free(control->door_event);
+    event_free(control->lonely);
+    link_door_close(&control->door);
+    link_peer_destroy(control->controller);
+    free(control);
+    tunnel->control = NULL;
+}

@@ -1,0 +1,60 @@
+/* libssh2 opens one channel of a session at a time: the queue of clients that wait for theirs,
+ * the session channel, and questions for a sign of life, which are opens as well: of a type no
+ * server knows, so that it says no. (The answers to libssh2's own keepalives stay in its memory
+ * for ever and slow down every read; and without a channel only an open makes it read at all.)
+ */
+#ifndef TUNNEL_OPENS_H
+#define TUNNEL_OPENS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+#include <libssh2.h>
+
+#include "common/error.h"
+
+struct session;
+struct channel;
+
+enum { OPENS_WAITING_MOST = 1024, OPEN_DEADLINE_MS = 30000, RTT_SAMPLES = 8 };
+
+struct opens {
+    struct session *session;
+    enum open_kind { OPEN_NONE, OPEN_CLIENT, OPEN_RUN, OPEN_PROBE } pending;
+    struct channel *channel;      /* of a pending OPEN_CLIENT; NULL: it left meanwhile */
+    struct channel *first, *last; /* clients that wait */
+    size_t waiting;
+    bool wants_run, wants_probe;
+    bool asked; /* the pending one was handed to libssh2 */
+    int64_t sent_ms, settle_ms;
+    int64_t sent_us;   /* CLOCK_MONOTONIC */
+    char message[128]; /* of the pending one */
+    unsigned length, window;
+    struct event *timer; /* the next deadline */
+    int64_t rtt_us[RTT_SAMPLES];
+    size_t rtt_count;
+};
+
+/* 0 or -ENOMEM. */
+int opens_init(struct opens *opens, struct session *session);
+void opens_finish(struct opens *opens);
+/* Queue a client. 0, or -EAGAIN when too many wait. */
+int opens_add(struct opens *opens, struct channel *channel);
+/* The client leaves the queue; safe when it is not in it. */
+void opens_remove(struct opens *opens, struct channel *channel);
+/* Open the session channel next; run_opened follows. */
+void opens_run(struct opens *opens);
+void opens_forget_run(struct opens *opens);
+/* Ask for a sign of life. False when the answer to something else is awaited already. */
+bool opens_probe(struct opens *opens);
+/* Go on with the pending open and begin the next. `fed`: bytes came since the last call. */
+void opens_pump(struct opens *opens, bool fed);
+
+/* Bytes the server may send a channel ahead of its client, for a round trip so long. */
+uint32_t opens_window(int64_t rtt_us);
+/* The shortest round trip of late; 0: none yet. */
+int64_t opens_rtt_us(const struct opens *opens);
+
+#endif
