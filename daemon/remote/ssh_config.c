@@ -1,6 +1,5 @@
-/* From what `ssh -G` prints to the way a tunnel takes: one ssh_hop for each server, jump hosts
- * asked in turn. Called on a worker by connect.c; ssh_ask.c runs ssh, ssh_expand.c puts in what
- * it leaves. */
+/* From what `ssh -G` prints to the description of a server. Called by ssh_resolve.c;
+ * ssh_expand.c puts in what ssh leaves. */
 #include "daemon/remote/ssh_config.h"
 
 #include <errno.h>
@@ -10,12 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/clock.h"
 #include "common/text.h"
-#include "daemon/remote/ssh_ask.h"
 #include "daemon/remote/ssh_expand.h"
-
-enum { DEPTH_LIMIT = 16 };
 
 /* The next value of that key at or behind `text`; it ends at its line's end. NULL: none. */
 static const char *find_value(const char *text, const char *key)
@@ -109,7 +104,8 @@ static int take_known_hosts(struct parsing *parsing, const char *key, const char
     return code;
 }
 
-static int take_agent(struct parsing *parsing)
+/* With its path, or only whether it is the caller's. */
+static int take_agent(struct parsing *parsing, bool path)
 {
     struct ssh_hop *hop = parsing->hop;
     const char *said = find_value(parsing->text, "identityagent");
@@ -120,10 +116,10 @@ static int take_agent(struct parsing *parsing)
     }
     if (!value || !strcmp(value, "SSH_AUTH_SOCK") || !strcmp(value, "$SSH_AUTH_SOCK")) {
         hop->agent_of_caller = true;
-    } else if (value[0] == '$' && value[1] != '{') { /* the name of a variable */
-        const char *path = getenv(value + 1);
-        code = path && *path ? ssh_hop_put(&hop->agent, path) : 0;
-    } else {
+    } else if (path && value[0] == '$' && value[1] != '{') { /* the name of a variable */
+        const char *named = getenv(value + 1);
+        code = named && *named ? ssh_hop_put(&hop->agent, named) : 0;
+    } else if (path) {
         code = ssh_expand(
             "IdentityAgent", value, &parsing->tokens, true, &hop->agent, parsing->err);
     }
@@ -178,7 +174,7 @@ static int take_files(struct parsing *parsing)
     hop->identities_only = only && !strcasecmp(only, "yes");
     free(only);
     code = code ? code : take_identities(parsing);
-    code = code ? code : take_agent(parsing);
+    code = code ? code : take_agent(parsing, true);
     code = code ? code : take_known_hosts(parsing, "userknownhostsfile", "UserKnownHostsFile");
     if (!code && !hop->known_hosts[0]) {
         /* A key that a human confirms is not for the site's file, which comes next. */
@@ -217,6 +213,21 @@ int ssh_config_parse(
         return code == -ENOMEM ? error_set(err, code, "out of memory") : code;
     }
     *settings = (struct ssh_settings){parsing.hop, jump};
+    return 0;
+}
+
+int ssh_config_parse_server(
+    const char *name, const char *text, struct ssh_hop **hop, struct error *err)
+{
+    struct error local = {0};
+    struct parsing parsing = {.text = text, .hop = ssh_hop_create(), .err = err ? err : &local};
+    int code = parsing.hop ? take_server(&parsing, name) : -ENOMEM;
+    code = code ? code : take_agent(&parsing, false);
+    if (code) {
+        ssh_hop_destroy(parsing.hop);
+        return code == -ENOMEM ? error_set(err, code, "out of memory") : code;
+    }
+    *hop = parsing.hop;
     return 0;
 }
 
@@ -265,123 +276,5 @@ int ssh_config_split_jump(const char *list, struct ssh_jump *jump, struct error 
     if (!code && (!jump->host[0] || jump->host[0] == '-' || (at && !user))) {
         code = error_set(err, -EINVAL, "ProxyJump: \"%.200s\" names no host", list);
     }
-    return code;
-}
-
-struct walk {
-    const char *program;
-    int64_t until_ms;
-    struct ssh_hop **hops;
-    size_t most, count, depth;
-    char asked[DEPTH_LIMIT][540]; /* "user@host:port" of those that wait for their jump hosts */
-};
-
-/* `jump` is NULL for the server itself. */
-static int ask(struct walk *walk, const char *name, const struct ssh_jump *jump,
-    struct ssh_settings *settings, struct error *err)
-{
-    char port[16], *text = NULL;
-    const char *file = getenv("GEARS_SSH_CONFIG");
-    const char *argv[16] = {walk->program, "-T", "-G"}; /* -T: nothing about terminals */
-    size_t n = 3;
-    if (file && *file) {
-        argv[n++] = "-F";
-        argv[n++] = file;
-    }
-    if (jump && jump->user[0]) {
-        argv[n++] = "-l";
-        argv[n++] = jump->user;
-    }
-    if (jump && jump->port) {
-        snprintf(port, sizeof port, "%d", jump->port);
-        argv[n++] = "-p";
-        argv[n++] = port;
-    }
-    if (jump && jump->rest[0]) {
-        argv[n++] = "-J";
-        argv[n++] = jump->rest;
-    }
-    argv[n++] = "--";
-    argv[n] = name;
-    int code = ssh_ask((char *const *)argv, walk->until_ms, &text, err);
-    if (code) {
-        error_prefix(err, "%s -G %s", walk->program, name);
-        return code;
-    }
-    code = ssh_config_parse(name, text, settings, err);
-    if (code) {
-        error_prefix(err, "%s", name);
-    }
-    free(text);
-    return code;
-}
-
-/* Refuse to ask for what is being asked for, and more than there is room for. */
-static int enter(
-    struct walk *walk, const char *name, const struct ssh_jump *jump, struct error *err)
-{
-    char *words = walk->asked[walk->depth < DEPTH_LIMIT ? walk->depth : 0];
-    if (walk->depth >= walk->most || walk->depth >= DEPTH_LIMIT) {
-        return error_set(err, -ELOOP,
-            "ProxyJump of ssh_config leads over more than %zu hosts; does it go in a circle?",
-            walk->most);
-    }
-    snprintf(words, sizeof walk->asked[0], "%s@%s:%d", jump ? jump->user : "", name,
-        jump ? jump->port : 0);
-    for (size_t i = 0; i < walk->depth; i++) {
-        if (!strcmp(walk->asked[i], words)) {
-            return error_set(err, -ELOOP,
-                "ProxyJump of ssh_config comes back to %s; give it the line ProxyJump none",
-                name);
-        }
-    }
-    walk->depth++;
-    return 0;
-}
-
-static int follow(
-    struct walk *walk, const char *name, const struct ssh_jump *jump, struct error *err)
-{
-    struct ssh_settings settings = {0};
-    struct ssh_jump next;
-    if (!*name || *name == '-') {
-        return error_set(err, -EINVAL, "\"%s\" is not a host's name", name);
-    }
-    int code = enter(walk, name, jump, err);
-    if (code) {
-        return code;
-    }
-    code = ask(walk, name, jump, &settings, err);
-    if (!code && settings.jump) {
-        code = ssh_config_split_jump(settings.jump, &next, err);
-        code = code ? code : follow(walk, next.host, &next, err);
-    }
-    walk->depth--;
-    if (!code && walk->count == walk->most) {
-        code =
-            error_set(err, -ELOOP, "the way to %s has more than %zu hosts", name, walk->most);
-    }
-    if (!code) {
-        walk->hops[walk->count++] = settings.hop;
-        settings.hop = NULL;
-    }
-    ssh_hop_destroy(settings.hop);
-    free(settings.jump);
-    return code;
-}
-
-int ssh_config_resolve(const char *name, const char *ssh_program, int64_t timeout_ms,
-    struct ssh_hop *hops[], size_t most, size_t *count, struct error *err)
-{
-    struct walk walk = {.program = ssh_program,
-        .until_ms = clock_monotonic_ms() + timeout_ms,
-        .hops = hops,
-        .most = most};
-    int code = follow(&walk, name, NULL, err);
-    for (size_t i = 0; code && i < walk.count; i++) {
-        ssh_hop_destroy(hops[i]);
-        hops[i] = NULL;
-    }
-    *count = code ? 0 : walk.count;
     return code;
 }

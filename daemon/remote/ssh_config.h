@@ -26,6 +26,12 @@
 int ssh_config_resolve(const char *name, const char *ssh_program, int64_t timeout_ms,
     struct ssh_hop *hops[], size_t most, size_t *count, struct error *err);
 
+/* Only the server itself, for transport = openssh: ssh finds the way and the keys, whatever
+ * they are. *hop says who and where (name, host, port, user, alias) and agent_of_caller; its
+ * lists are empty. Otherwise as above; the caller destroys *hop. */
+int ssh_config_resolve_server(const char *name, const char *ssh_program, int64_t timeout_ms,
+    struct ssh_hop **hop, struct error *err);
+
 /* What `ssh -G -- name` printed. Pure, but for the homes of users behind ~ and variables of the
  * environment. */
 struct ssh_settings {
@@ -35,6 +41,9 @@ struct ssh_settings {
 /* 0, -EINVAL with words, -ENOMEM; on success the caller destroys hop and frees jump. */
 int ssh_config_parse(
     const char *name, const char *text, struct ssh_settings *settings, struct error *err);
+/* As ssh_config_resolve_server has it. */
+int ssh_config_parse_server(
+    const char *name, const char *text, struct ssh_hop **hop, struct error *err);
 
 /* The last element of a ProxyJump list, which is connected to last: its host and, where said,
  * user and port (0: not said). The elements before it become `rest` ("": none). 0 or

@@ -88,6 +88,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (code != -EINVAL || !err.text[0]) {
         abort();
     }
+    struct ssh_hop *server = NULL;
+    int plain = ssh_config_parse_server("andes", text, &server, &err);
+    if (plain ? !code || plain != -EINVAL : !server->host || !server->user || server->agent) {
+        abort();
+    }
+    ssh_hop_destroy(server);
     if (size < 512) {
         check_jumps(text);
     }

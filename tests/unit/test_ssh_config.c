@@ -255,6 +255,27 @@ static void test_real_refusals(void)
     refuse(__LINE__, "andes", -EINVAL, "Bad configuration option: prot");
 }
 
+/* For transport = openssh nothing is refused that ssh can do. */
+static void test_server(void)
+{
+    struct ssh_hop *hop = NULL;
+    struct error err = {0};
+    write_config(
+        "Host nc\n  HostName nc.example\n  User me\n  Port 2022\n  ProxyCommand nc %h\n"
+        "  IdentityFile key-%C\n  IdentityAgent none\n");
+    CHECK_INT(ssh_config_resolve_server("nc", "ssh", 20000, &hop, &err), 0);
+    CHECK_STRING(err.text, "");
+    if (CHECK(hop != NULL)) {
+        CHECK_STRING(hop->name, "nc");
+        CHECK_STRING(hop->host, "nc.example");
+        CHECK_STRING(hop->user, "me");
+        CHECK_INT(hop->port, 2022);
+        CHECK(!hop->identities[0] && !hop->known_hosts[0] && !hop->agent_of_caller);
+    }
+    ssh_hop_destroy(hop);
+    CHECK_INT(ssh_config_resolve_server("-x", "ssh", 20000, &hop, &err), -EINVAL);
+}
+
 /* ssh -G runs Match exec: it sees no agent, and is killed with all it started. */
 static void test_match_exec(void)
 {
@@ -331,6 +352,7 @@ int main(void)
     test_jumps();
     test_real();
     test_real_refusals();
+    test_server();
     test_match_exec();
     test_programs();
     scratch_remove(root);
