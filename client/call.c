@@ -7,25 +7,20 @@
 #include "build_id.h"
 #include "client/client.h"
 #include "client/elsewhere.h"
+#include "client/target.h"
 
 enum { CALL_TIMEOUT_MS = 30000, HELLO_TIMEOUT_MS = 2000, RETRY = -1, TRIES = 5 };
 
-int cli_check_name(const char *name)
-{
-    const char *at = strchr(name, '@');
-    if (at) {
-        cli_say("%s: no cluster \"%s\" is configured; hops are not part of this version", name,
-            at + 1);
-        return EXIT_NO_SUCH;
-    }
-    return 0;
-}
-
 void cli_hint_builds(const cJSON *hello)
 {
-    if (strcmp(json_text(hello, "build"), GEARS_BUILD_ID) != 0) {
-        cli_say("gearsd is build %s and this is %s; run: gearsctl daemon upgrade",
-            json_text(hello, "build"), GEARS_BUILD_ID);
+    cli_hint_build(NULL, json_text(hello, "build"));
+}
+
+void cli_hint_build(const char *host, const char *build)
+{
+    if (strcmp(build, GEARS_BUILD_ID) != 0) {
+        cli_say("gearsd%s%s is build %s and this is %s; run%s: gearsctl daemon upgrade",
+            host ? " on " : "", host ? host : "", build, GEARS_BUILD_ID, host ? " there" : "");
     }
 }
 
@@ -50,10 +45,55 @@ static int say_incompatible(
             parameter);
         return EXIT_USAGE;
     }
-    cli_say("gearsd (build %s) does not know %s%s%s as this gearsctl (build %s) says it; "
-            "run: gearsctl daemon upgrade",
-        build, method, *parameter ? " with " : "", parameter, GEARS_BUILD_ID);
+    const char *there = json_text(target_tunnel(cli), "host");
+    cli_say("gearsd%s%s (build %s) does not know %s%s%s as this gearsctl (build %s) says it; "
+            "run%s: gearsctl daemon upgrade",
+        cli->remote ? " on " : "", there, build, method, *parameter ? " with " : "", parameter,
+        GEARS_BUILD_ID, cli->remote ? " there" : "");
     return EXIT_INCOMPATIBLE;
+}
+
+/* Which cluster there is not, and that only a human gets on. */
+static int say_cluster_error(struct cli *cli, const char *last, const cJSON *parameters)
+{
+    const char *hint = json_text(parameters, "hint"), *name = json_text(parameters, "name");
+    const char *message = json_text(parameters, "message");
+    const char *cluster = json_text(parameters, "cluster");
+    const char *subject = cli->subject ? cli->subject : *cluster ? cluster : name;
+    if (!strcmp(last, "NoSuchCluster")) {
+        cli_say("%s: no cluster \"%s\" is configured%s%s%s", subject, name,
+            *hint ? "; did you mean " : "", hint,
+            *hint ? "?" : "; gears.conf may hold a [cluster:NAME]");
+        return EXIT_NO_SUCH;
+    }
+    if (*message && strstr(message, "gearsctl ")) {
+        cli_say("%s: %s", subject, message);
+    } else if (*message) {
+        cli_say("%s: %s; run: gearsctl login %s", subject, message, cluster);
+    } else {
+        cli_say("%s: hop to %s needs your PASSCODE; run: gearsctl login %s", subject, cluster,
+            cluster);
+    }
+    return EXIT_HUMAN;
+}
+
+/* Of any other kind: the message stands for itself, but must name what was meant. */
+static int say_failure(
+    struct cli *cli, const char *error, const char *full, const char *name, const char *message)
+{
+    char *renamed = cli->remote ? target_rename(message, name, target_cluster(cli)) : NULL;
+    const char *words = renamed ? renamed : message;
+    size_t length = strlen(name);
+    bool named = !*name || !strncmp(words, name, length);
+    if (named && *name && cli->remote) {
+        cli_say("%s%s", full, words + length);
+    } else {
+        const char *prefix = *name ? full : cli->remote || cli->subject ? cli->subject : "";
+        named = (named && *name) || !*prefix || !strncmp(words, prefix, strlen(prefix));
+        cli_say("%s%s%s", named ? "" : prefix, named ? "" : ": ", *words ? words : error);
+    }
+    free(renamed);
+    return EXIT_FAILED;
 }
 
 static int say_error(
@@ -62,29 +102,36 @@ static int say_error(
     const char *last = strrchr(error, '.');
     const char *name = json_text(parameters, "name"),
                *message = json_text(parameters, "message");
-    const char *hint = json_text(parameters, "hint");
+    const char *hint = json_text(parameters, "hint"), *cluster = target_cluster(cli);
+    const char *at = *cluster ? "@" : "";
+    char full[FULL_NAME_MOST];
+    snprintf(full, sizeof full, "%s%s%s", name, at, cluster);
     last = last ? last + 1 : error;
     if (!strcmp(last, "NoSuchService")) {
-        cli_say("there is no service \"%s\"%s%s%s", name, *hint ? "; did you mean " : "", hint,
+        cli_say("there is no service \"%s\"%s%s%s%s%s", full, *hint ? "; did you mean " : "",
+            hint, *hint ? at : "", *hint ? cluster : "",
             *hint ? "?" : "; see: gearsctl status");
-        elsewhere_say(&cli->home, name);
+        if (!cli->remote) {
+            elsewhere_say(&cli->home, name);
+        }
         return EXIT_NO_SUCH;
     }
+    if (!strcmp(last, "NoSuchCluster") || !strcmp(last, "HumanNeeded")) {
+        return say_cluster_error(cli, last, parameters);
+    }
     if (!strcmp(last, "NotRunning")) {
-        cli_say("%s is %s; run: gearsctl start %s", name, json_text(parameters, "state"), name);
+        cli_say("%s is %s; run: gearsctl start %s", full, json_text(parameters, "state"), full);
         return EXIT_NOT_RUNNING;
     }
     if (!strcmp(last, "TimedOut")) {
-        cli_say("%s: timed out: %s", name, message);
+        cli_say("%s: timed out: %s", full, message);
         return EXIT_TIMED_OUT;
     }
     if (!strcmp(last, "InterfaceNotFound") || !strcmp(last, "MethodNotFound") ||
         !strcmp(last, "MethodNotImplemented") || !strcmp(last, "InvalidParameter")) {
         return say_incompatible(cli, method, last, parameters);
     }
-    bool named = !*name || !strncmp(message, name, strlen(name));
-    cli_say("%s%s%s", named ? "" : name, named ? "" : ": ", *message ? message : error);
-    return EXIT_FAILED;
+    return say_failure(cli, error, full, name, message);
 }
 
 /* Whether asking twice does no more than asking once. */
@@ -99,12 +146,24 @@ static bool is_idempotent(const char *method)
     return true;
 }
 
+/* The connection itself failed: whose it was is to be said where that is not this host's. */
+static void say_broken(const struct cli *cli, const struct error *err)
+{
+    if (cli->remote) {
+        cli_say("%s: on the way to %s: %s; see: gearsctl status", cli->subject,
+            target_cluster(cli), err->text);
+    } else {
+        cli_say("%s", err->text);
+    }
+}
+
 static int receive(
     struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply, bool *continues)
 {
-    static const char silent[] = "gearsd has not answered for 2 s; waiting, ^C gives up";
     struct error err;
-    char *error = NULL;
+    char *error = NULL, silent[200];
+    snprintf(silent, sizeof silent, "gearsd%s%s has not answered for 2 s; waiting, ^C gives up",
+        cli->remote ? " on " : "", target_cluster(cli));
     watch_daemon_begin(cli->home.root, timeout_ms == CALL_TIMEOUT_MS ? silent : NULL);
     int code = varlink_client_receive(cli->client, timeout_ms, reply, &error, continues, &err);
     watch_end();
@@ -114,12 +173,13 @@ static int receive(
     }
     if (code) {
         *reply = NULL;
-        cli_say("%s", err.text);
+        say_broken(cli, &err);
         return code == -ETIMEDOUT ? EXIT_TIMED_OUT
                : code == -EBADMSG ? EXIT_INCOMPATIBLE
                                   : EXIT_UNREACHABLE;
     }
     cli->answered = true;
+    target_stamp(cli, *reply);
     if (error) {
         int exit_code = say_error(cli, method, error, *reply);
         cJSON_Delete(*reply);
@@ -146,7 +206,7 @@ static int send_call(struct cli *cli, const char *method, cJSON *parameters, boo
         return RETRY; /* it died as we connected and heard nothing */
     }
     if (code) {
-        cli_say("%s", err.text);
+        say_broken(cli, &err);
         return EXIT_UNREACHABLE;
     }
     return 0;
@@ -163,13 +223,19 @@ static int begin(struct cli *cli, const char *method, cJSON *parameters, bool mo
         if (i) {
             varlink_client_close(cli->client);
             cli->client = NULL;
+            if (cli->remote && (i > 1 || (code = target_revive(cli)))) {
+                cJSON_Delete(copy);
+                break; /* this host's gearsd is the one that can start it there, once */
+            }
         }
         code = send_call(cli, method, copy, more);
         code = code ? code : receive(cli, method, timeout_ms, reply, continues);
     }
     cJSON_Delete(parameters);
     if (code == RETRY) {
-        cli_say("gearsd closed the connection; see: gearsctl logs gearsd");
+        cli_say("gearsd%s%s closed the connection; see: gearsctl logs gearsd%s%s",
+            cli->remote ? " on " : "", target_cluster(cli), cli->remote ? "@" : "",
+            target_cluster(cli));
         code = EXIT_UNREACHABLE;
     }
     return code;
@@ -179,6 +245,18 @@ int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **rep
 {
     bool continues;
     return begin(cli, method, parameters, false, CALL_TIMEOUT_MS, reply, &continues);
+}
+
+int cli_begin(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
+    cJSON **reply, bool *continues)
+{
+    return begin(cli, method, parameters, true, timeout_ms, reply, continues);
+}
+
+int cli_next(
+    struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply, bool *continues)
+{
+    return receive(cli, method, timeout_ms, reply, continues);
 }
 
 int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,

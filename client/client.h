@@ -12,6 +12,8 @@
 #include "common/text.h"
 #include "proto/varlink_client.h"
 
+enum { NAME_MOST = 128, FULL_NAME_MOST = 300 };
+
 enum exit_code {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
@@ -29,8 +31,11 @@ struct cli {
     struct home home;
     bool json, autostart, colour, terminal; /* terminal: stdout is one */
     struct varlink_client *client;
-    bool raw;      /* a call typed by hand: what is refused is not a matter of versions */
-    bool answered; /* gearsd has answered on this connection */
+    bool raw;            /* a call typed by hand: what is refused is not a matter of versions */
+    bool answered;       /* gearsd has answered on this connection */
+    const char *subject; /* what errors about a cluster begin with: "lab@andes", "login" */
+    cJSON
+        *remote; /* the cluster (reply of Cluster) whose gearsd `client` leads to, else NULL */
 };
 
 struct command {
@@ -62,8 +67,18 @@ int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t t
     int (*each)(struct cli *cli, const cJSON *reply, void *context), void *context);
 /* The line on stderr about a gearsd (its Hello) of another build. */
 void cli_hint_builds(const cJSON *hello);
-/* Refuse NAME@CLUSTER of an unknown cluster: EXIT_NO_SUCH after a line, else 0. */
-int cli_check_name(const char *name);
+/* The same about the gearsd on `host` (NULL: this one). */
+void cli_hint_build(const char *host, const char *build);
+/* A call with more whose replies the caller takes one by one: the first, and each further one.
+ * 0 or an exit code, the words already said; the caller deletes *reply. */
+int cli_begin(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
+    cJSON **reply, bool *continues);
+int cli_next(
+    struct cli *cli, const char *method, int64_t timeout_ms, cJSON **reply, bool *continues);
+/* Another connection to the gearsd of this host, for a call beside the one under way; closed by
+ * cli_fork_end. */
+struct cli cli_fork(const struct cli *cli, const char *subject);
+void cli_fork_end(struct cli *fork);
 
 /* output.c */
 /* One line on stderr behind "gearsctl: ". */
@@ -73,12 +88,19 @@ int cli_flush(void);
 /* One object on stdout, on one line or indented; as cli_flush. */
 int cli_print_json(const cJSON *object, bool lines);
 cJSON *cli_name(const char *name); /* {"name": name} */
+/* A service as its user calls it: NAME, or NAME@CLUSTER. Returns `out`. */
+const char *cli_full_name(const cJSON *service, char out[FULL_NAME_MOST]);
 const char *json_text(const cJSON *object, const char *key);
 double json_number(const cJSON *object, const char *key);
 /* Microseconds → ISO UTC string item, or null. */
 cJSON *json_time(const cJSON *object, const char *key);
+cJSON *json_copy(const cJSON *object, const char *key); /* null when it is absent */
+bool json_bool(const cJSON *object, const char *key);
 /* The promised shape of a service in --json. */
 cJSON *json_service(const cJSON *service);
+
+/* Start NAME@CLUSTER or NAME as `gearsctl start` does, and wait until it is ready. */
+int service_start(struct cli *cli, const char *argument);
 
 int cmd_service(struct cli *cli, int argc, char **argv);
 int cmd_status(struct cli *cli, int argc, char **argv);
@@ -100,6 +122,10 @@ int cmd_doctor(struct cli *cli, int argc, char **argv);
 int cmd_uninstall(struct cli *cli, int argc, char **argv);
 int cmd_completion(struct cli *cli, int argc, char **argv);
 int cmd_complete(struct cli *cli, int argc, char **argv);
+int cmd_login(struct cli *cli, int argc, char **argv);
+int cmd_logout(struct cli *cli, int argc, char **argv);
+int cmd_takeover(struct cli *cli, int argc, char **argv);
+int cmd_attach(struct cli *cli, int argc, char **argv);
 int cmd_later(struct cli *cli, int argc, char **argv);
 
 #endif

@@ -6,6 +6,7 @@
 #include "build_id.h"
 #include "client/client.h"
 #include "client/program.h"
+#include "client/report.h"
 
 enum { VERSION_PATIENCE_MS = 2000, CHECK_LIMIT = 65536 };
 
@@ -105,6 +106,9 @@ static int daemon_restart(struct cli *cli, char **argv)
 int cmd_daemon(struct cli *cli, int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
+    if (!strcmp(verb, "report")) {
+        return report_run(cli, argc, argv);
+    }
     if (argc > 2 && strcmp(verb, "stop") != 0) {
         return command_unknown_option(argv[0], argv[2]);
     }

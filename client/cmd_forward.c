@@ -7,6 +7,7 @@
 #include "client/client.h"
 #include "client/neighbours.h"
 #include "client/program.h"
+#include "client/target.h"
 
 struct wish {
     const char *name;
@@ -34,8 +35,16 @@ static int take_options(int argc, char **argv, struct wish *wish)
             return command_misuse(argv[0], err.text);
         }
     }
-    return wish->name ? cli_check_name(wish->name)
-                      : command_misuse(argv[0], "a NAME is missing");
+    return wish->name ? 0 : command_misuse(argv[0], "a NAME is missing");
+}
+
+/* A port of this host in front of a hop is for a laptop of its own; ours has the socket. */
+static int refuse_remote(const struct cli *cli, const struct wish *wish)
+{
+    cli_say("%s: no loopback port leads over a hop; your laptop reaches it by "
+            "%s/run/%s.sck, see: gearsctl ssh-config %s",
+        wish->name, cli->home.root, target_cluster(cli), target_cluster(cli));
+    return EXIT_FAILED;
 }
 
 /* The port that is open already, 0 for none; a negative exit code when nobody can say. */
@@ -91,10 +100,15 @@ static int print_port(struct cli *cli, const char *name, int port)
 int cmd_forward(struct cli *cli, int argc, char **argv)
 {
     struct wish wish;
+    char name[NAME_MOST];
     cJSON *reply = NULL;
     int code = take_options(argc, argv, &wish);
     if (code) {
         return code;
+    }
+    code = target_take(cli, wish.name, TARGET_LOOK, name);
+    if (code || cli->remote) {
+        return cli->remote ? refuse_remote(cli, &wish) : code;
     }
     int port = current_port(cli, wish.name);
     if (port < 0) {

@@ -8,6 +8,7 @@
 
 #include "client/client.h"
 #include "client/elsewhere.h"
+#include "client/target.h"
 
 static int show_progress(struct cli *cli, const cJSON *reply, void *context)
 {
@@ -20,7 +21,8 @@ static int show_progress(struct cli *cli, const cJSON *reply, void *context)
     const cJSON *health = cJSON_GetObjectItemCaseSensitive(service, "health");
     if (isatty(2)) {
         const char *message = json_text(health, "message");
-        fprintf(stderr, "%s: %s", json_text(service, "name"), json_text(service, "state"));
+        char name[FULL_NAME_MOST];
+        fprintf(stderr, "%s: %s", cli_full_name(service, name), json_text(service, "state"));
         if (*message) {
             fprintf(stderr, " (%s: %s)", json_text(health, "layer"), message);
         }
@@ -106,13 +108,13 @@ static int stream_service(
 }
 
 /* A call that goes on in gearsd when the one who waits for it leaves: the farewell says so. */
-static int wait_for_service(struct cli *cli, const char *method, const char *name,
-    cJSON *parameters, const struct flags *flags)
+static int wait_for_service(
+    struct cli *cli, const char *method, cJSON *parameters, const struct flags *flags)
 {
     bool stop = !strcmp(method, "Stop");
     char words[300];
-    snprintf(words, sizeof words, "%s goes on %s; see: gearsctl status %s", name,
-        stop ? "stopping" : "starting", name);
+    snprintf(words, sizeof words, "%s goes on %s; see: gearsctl status %s", cli->subject,
+        stop ? "stopping" : "starting", cli->subject);
     int code = cli_connect(cli);
     if (code) {
         cJSON_Delete(parameters);
@@ -124,40 +126,68 @@ static int wait_for_service(struct cli *cli, const char *method, const char *nam
     return code;
 }
 
-static int one_service(struct cli *cli, const char *verb, const char *name, struct flags *flags)
+/* The folder as an absolute path; over a hop it need not exist here. */
+static int find_workspace(const struct cli *cli, const char *wish, char path[PATH_MAX])
 {
-    cJSON *parameters = cli_name(name), *reply;
-    if (!strcmp(verb, "start")) {
-        char path[PATH_MAX];
-        if (flags->workspace && !realpath(flags->workspace, path)) {
-            cli_say("%s: %s", flags->workspace, strerror(errno));
-            cJSON_Delete(parameters);
-            return EXIT_FAILED;
-        }
-        if (flags->workspace) {
-            cJSON_AddStringToObject(parameters, "workspace", path);
-        }
-        if (flags->env) {
-            cJSON_AddStringToObject(parameters, "env", flags->env);
-        }
-        add_wait(parameters, flags);
-        return wait_for_service(cli, "Start", name, parameters, flags);
+    if (realpath(wish, path)) {
+        return 0;
+    }
+    if (cli->remote && *wish == '/') {
+        snprintf(path, PATH_MAX, "%s", wish);
+        return 0;
+    }
+    cli_say("%s: %s", wish, strerror(errno));
+    return EXIT_FAILED;
+}
+
+static int start_service(struct cli *cli, cJSON *parameters, const struct flags *flags)
+{
+    char path[PATH_MAX];
+    if (flags->workspace && find_workspace(cli, flags->workspace, path)) {
+        cJSON_Delete(parameters);
+        return EXIT_FAILED;
+    }
+    if (flags->workspace) {
+        cJSON_AddStringToObject(parameters, "workspace", path);
+    }
+    if (flags->env) {
+        cJSON_AddStringToObject(parameters, "env", flags->env);
+    }
+    add_wait(parameters, flags);
+    return wait_for_service(cli, "Start", parameters, flags);
+}
+
+static int one_service(
+    struct cli *cli, const char *verb, const char *argument, struct flags *flags)
+{
+    char name[NAME_MOST];
+    bool start = !strcmp(verb, "start");
+    cJSON *reply;
+    int code = target_take(cli, argument, start ? TARGET_LOGIN : TARGET_OPEN, name);
+    if (code) {
+        return code;
+    }
+    cJSON *parameters = cli_name(name);
+    if (start) {
+        return start_service(cli, parameters, flags);
     }
     if (!strcmp(verb, "restart")) {
         add_wait(parameters, flags);
-        return wait_for_service(cli, "Restart", name, parameters, flags);
+        return wait_for_service(cli, "Restart", parameters, flags);
     }
     if (!strcmp(verb, "stop")) {
         cJSON_AddBoolToObject(parameters, "wait", flags->wait);
-        return wait_for_service(cli, "Stop", name, parameters, flags);
+        return wait_for_service(cli, "Stop", parameters, flags);
     }
     const char *method = !strcmp(verb, "enable")         ? "Enable"
                          : !strcmp(verb, "disable")      ? "Disable"
                          : !strcmp(verb, "reset-failed") ? "ResetFailed"
                                                          : "Remove";
-    int code = cli_call(cli, method, parameters, &reply);
+    code = cli_call(cli, method, parameters, &reply);
     if (!code && cli->json) {
         cJSON *out = cli_name(name);
+        cJSON_AddItemToObject(out, "cluster",
+            cli->remote ? cJSON_CreateString(target_cluster(cli)) : cJSON_CreateNull());
         cJSON_AddNumberToObject(out, "schema", 1);
         code = cli_print_json(out, true);
         cJSON_Delete(out);
@@ -166,16 +196,19 @@ static int one_service(struct cli *cli, const char *verb, const char *name, stru
     return code;
 }
 
+int service_start(struct cli *cli, const char *argument)
+{
+    struct flags flags = {.wait = true, .timeout_ms = -1};
+    return one_service(cli, "start", argument, &flags);
+}
+
 int cmd_service(struct cli *cli, int argc, char **argv)
 {
     struct flags flags;
     int count, worst = take_flags(argc, argv, &flags, &count);
-    for (int i = 1; !worst && i <= count; i++) {
-        worst = cli_check_name(argv[i]);
-    }
     for (int i = 1; i <= count && worst != EXIT_USAGE && worst != EXIT_NO_SUCH; i++) {
         int code = one_service(cli, argv[0], argv[i], &flags);
-        if (!code && !strcmp(argv[0], "start")) {
+        if (!code && !strcmp(argv[0], "start") && !cli->remote) {
             elsewhere_say(&cli->home, argv[i]);
         }
         worst = code ? code : worst;
@@ -186,11 +219,12 @@ int cmd_service(struct cli *cli, int argc, char **argv)
 int cmd_wait(struct cli *cli, int argc, char **argv)
 {
     struct flags flags;
+    char name[NAME_MOST];
     int count, code = take_flags(argc, argv, &flags, &count);
-    if (code || (code = cli_check_name(argv[1]))) {
+    if (code || (code = target_take(cli, argv[1], TARGET_OPEN, name))) {
         return code;
     }
-    cJSON *parameters = cli_name(argv[1]);
+    cJSON *parameters = cli_name(name);
     cJSON_AddStringToObject(parameters, "for", flags.goal ? flags.goal : "ready");
     flags.timeout_ms = flags.timeout_ms < 0 ? WAIT_MS : flags.timeout_ms;
     cJSON_AddNumberToObject(parameters, "timeout", (double)flags.timeout_ms);
@@ -201,7 +235,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 {
     struct flags flags;
     int split = 1, count;
-    char cwd[PATH_MAX];
+    char cwd[PATH_MAX], name[NAME_MOST];
     while (split < argc && strcmp(argv[split], "--") != 0) {
         split++;
     }
@@ -212,7 +246,10 @@ int cmd_run(struct cli *cli, int argc, char **argv)
     if (split + 1 >= argc || count != 1) {
         return command_misuse(argv[0], "a NAME, then -- and a command are needed");
     }
-    cJSON *parameters = cli_name(argv[1]);
+    if ((code = target_take(cli, argv[1], TARGET_OPEN, name))) {
+        return code;
+    }
+    cJSON *parameters = cli_name(name);
     cJSON *words = cJSON_AddArrayToObject(parameters, "argv");
     for (int i = split + 1; i < argc; i++) {
         cJSON_AddItemToArray(words, cJSON_CreateString(argv[i]));
@@ -224,22 +261,26 @@ int cmd_run(struct cli *cli, int argc, char **argv)
         cJSON_AddStringToObject(parameters, "cwd", cwd);
     }
     add_wait(parameters, &flags);
-    return wait_for_service(cli, "Run", argv[1], parameters, &flags);
+    return wait_for_service(cli, "Run", parameters, &flags);
 }
 
 int cmd_signal(struct cli *cli, int argc, char **argv)
 {
     int number;
+    char name[NAME_MOST];
     struct error err;
     cJSON *reply;
     if (argc != 3) {
         return command_misuse(argv[0], "NAME and SIGNAL are needed");
     }
-    int code = cli_check_name(argv[1]);
-    if (code || signal_parse(argv[2], &number, &err)) {
-        return code ? code : command_misuse(argv[0], err.text);
+    if (signal_parse(argv[2], &number, &err)) {
+        return command_misuse(argv[0], err.text);
     }
-    cJSON *parameters = cli_name(argv[1]);
+    int code = target_take(cli, argv[1], TARGET_OPEN, name);
+    if (code) {
+        return code;
+    }
+    cJSON *parameters = cli_name(name);
     cJSON_AddStringToObject(parameters, "signal", argv[2]);
     code = cli_call(cli, "Signal", parameters, &reply);
     cJSON_Delete(reply);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "client/target.h"
 #include "common/clock.h"
 
 enum { LINES_MOST = 10000 };
@@ -38,9 +39,12 @@ static long long count_surplus(struct log_view *view, const cJSON *lines)
 }
 
 /* One of a stream's objects on a line, its time also in words; flushed with its neighbours. */
-static void print_object(const cJSON *item)
+static void print_object(const cJSON *item, const char *cluster)
 {
     cJSON *object = cJSON_Duplicate(item, true);
+    if (*cluster) {
+        cJSON_AddStringToObject(object, "cluster", cluster);
+    }
     cJSON_ReplaceItemInObjectCaseSensitive(object, "at", json_time(item, "at"));
     cJSON_AddNumberToObject(object, "at_us", json_number(item, "at"));
     cJSON_AddNumberToObject(object, "schema", 1);
@@ -64,7 +68,7 @@ static int print_lines(struct cli *cli, const cJSON *reply, void *context)
         const char *stream = json_text(line, "stream"), *text = json_text(line, "text");
         char stamp[32] = "";
         if (cli->json) {
-            print_object(line);
+            print_object(line, target_cluster(cli));
             continue;
         }
         if (view->timestamps) {
@@ -116,10 +120,13 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
             name = argv[i];
         }
     }
-    int code = name ? cli_check_name(name) : command_misuse(argv[0], "a NAME is missing");
+    char bare[NAME_MOST];
+    int code = name ? target_take(cli, name, TARGET_OPEN, bare)
+                    : command_misuse(argv[0], "a NAME is missing");
     if (code) {
         return code;
     }
+    name = bare;
     if (!strcmp(name, "relay")) { /* it speaks in gearsd's log */
         view.prefix = "relay ";
         view.most = lines;
@@ -135,22 +142,33 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
     return cli_stream(cli, "Logs", parameters, follow ? -1 : 30000, print_lines, &view);
 }
 
+/* With a name only what concerns it; gearsd's own events have none. */
+static bool is_of(const cJSON *event, const char *name)
+{
+    const char *service = json_text(event, "service");
+    return !*name || !strcmp(*service ? service : "gearsd", name);
+}
+
 static int print_events(struct cli *cli, const cJSON *reply, void *context)
 {
-    (void)context;
+    const char *name = context, *cluster = target_cluster(cli);
     const cJSON *event;
     watch_output_begin();
     cJSON_ArrayForEach(event, cJSON_GetObjectItemCaseSensitive(reply, "events"))
     {
         char stamp[32];
+        if (!is_of(event, name)) {
+            continue;
+        }
         if (cli->json) {
-            print_object(event);
+            print_object(event, cluster);
             continue;
         }
         clock_format_local((int64_t)json_number(event, "at"), stamp, sizeof stamp);
         const char *service = json_text(event, "service");
-        printf("%s\t%s\t%s\t%s\n", stamp, *service ? service : "gearsd",
-            json_text(event, "event"), json_text(event, "message"));
+        printf("%s\t%s%s%s\t%s\t%s\n", stamp, *service ? service : "gearsd",
+            *cluster ? "@" : "", cluster, json_text(event, "event"),
+            json_text(event, "message"));
     }
     int code = cli_flush();
     watch_output_end();
@@ -159,12 +177,23 @@ static int print_events(struct cli *cli, const cJSON *reply, void *context)
 
 int cmd_events(struct cli *cli, int argc, char **argv)
 {
-    cJSON *parameters = cJSON_CreateObject();
-    bool follow = argc > 1 && (!strcmp(argv[1], "-f") || !strcmp(argv[1], "--follow"));
-    if (argc > 1 + follow) {
-        cJSON_Delete(parameters);
-        return command_unknown_option(argv[0], argv[1 + follow]);
+    const char *argument = NULL;
+    char name[NAME_MOST] = "";
+    bool follow = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "-f") || !strcmp(argv[i], "--follow")) {
+            follow = true;
+        } else if (argv[i][0] == '-' || argument) {
+            return command_unknown_option(argv[0], argv[i]);
+        } else {
+            argument = argv[i];
+        }
     }
+    int code = argument ? target_take(cli, argument, TARGET_OPEN, name) : 0;
+    if (code) {
+        return code;
+    }
+    cJSON *parameters = cJSON_CreateObject();
     cJSON_AddBoolToObject(parameters, "follow", follow);
-    return cli_stream(cli, "Events", parameters, follow ? -1 : 30000, print_events, NULL);
+    return cli_stream(cli, "Events", parameters, follow ? -1 : 30000, print_events, name);
 }

@@ -14,6 +14,7 @@
 
 #include "client/client.h"
 #include "client/program.h"
+#include "client/target.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/nonce.h"
@@ -237,6 +238,8 @@ static int print_address(struct cli *cli, const char *name, const cJSON *reply,
     cJSON *out = cJSON_CreateObject();
     cJSON_AddNumberToObject(out, "schema", 1);
     cJSON_AddStringToObject(out, "name", name);
+    cJSON_AddItemToObject(out, "cluster",
+        cli->remote ? cJSON_CreateString(target_cluster(cli)) : cJSON_CreateNull());
     cJSON_AddStringToObject(out, "url", best);
     cJSON_AddItemToObject(
         out, "forward", forward ? cJSON_CreateString(forward) : cJSON_CreateNull());
@@ -259,43 +262,82 @@ static void hint_not_running(struct cli *cli, const char *name)
             cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(status, "services"), 0),
             "state");
         if (!strcmp(state, "stopped") || !strcmp(state, "failed")) {
-            cli_say("%s is %s; run: gearsctl start %s", name, state, name);
+            cli_say("%s is %s; run: gearsctl start %s", cli->subject, state, cli->subject);
         }
     }
     cJSON_Delete(status);
 }
 
+/* Where a laptop that pasted `gearsctl ssh-config CLUSTER` finds the service: that entry has
+ * the cluster's lab only. */
+static char *laptop_address(const struct cli *cli, const char *name, const cJSON *reply)
+{
+    char base[64];
+    if (!cli->remote) {
+        return full_address(reply, json_text(reply, "laptop"));
+    }
+    if (strcmp(name, json_text(cli->remote, "service")) != 0) {
+        return NULL;
+    }
+    snprintf(base, sizeof base, "http://localhost:%d", (int)json_number(cli->remote, "port"));
+    return full_address(reply, base);
+}
+
+static int say_no_address(const struct cli *cli, const char *name)
+{
+    if (cli->remote) {
+        cli_say("%s: no port on your laptop leads there; with \"forward = %s\" in "
+                "[cluster:%s], add to the laptop's entry: LocalForward PORT %s/run/%s+%s.sck",
+            cli->subject, name, target_cluster(cli), cli->home.root, target_cluster(cli), name);
+    } else {
+        cli_say("%s has no socket, so no address; use {socket} or {port} in its command", name);
+    }
+    return EXIT_FAILED;
+}
+
+static int say_no_browser(const struct cli *cli, const char *name)
+{
+    if (cli->remote) {
+        cli_say("%s is reached from your laptop only; open there what \"gearsctl url %s\" "
+                "prints",
+            cli->subject, cli->subject);
+    } else {
+        cli_say("%s has no port on this host for a browser here; run: gearsctl forward %s",
+            name, name);
+    }
+    return EXIT_FAILED;
+}
+
 int cmd_url(struct cli *cli, int argc, char **argv)
 {
-    const char *name = NULL;
+    const char *argument = NULL;
+    char name[NAME_MOST];
     bool open = false;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--open")) {
             open = true;
         } else if (argv[i][0] == '-') {
             return command_unknown_option(argv[0], argv[i]);
-        } else if (name) {
+        } else if (argument) {
             return command_misuse(argv[0], "one NAME only");
         } else {
-            name = argv[i];
+            argument = argv[i];
         }
     }
     cJSON *reply = NULL;
-    int code = name ? cli_check_name(name) : command_misuse(argv[0], "a NAME is missing");
+    int code = argument ? target_take(cli, argument, TARGET_OPEN, name)
+                        : command_misuse(argv[0], "a NAME is missing");
     code = code ? code : cli_call(cli, "Url", cli_name(name), &reply);
     if (code) {
         return code;
     }
-    char *forward = full_address(reply, json_text(reply, "forward"));
-    char *laptop = full_address(reply, json_text(reply, "laptop"));
+    char *forward = cli->remote ? NULL : full_address(reply, json_text(reply, "forward"));
+    char *laptop = laptop_address(cli, name, reply);
     hint_not_running(cli, name);
     if (!forward && !laptop) {
-        cli_say("%s has no socket, so no address; use {socket} or {port} in its command", name);
-        code = EXIT_FAILED;
+        code = say_no_address(cli, name);
     } else if (open && !forward) {
-        cli_say("%s has no port on this host for a browser here; run: gearsctl forward %s",
-            name, name);
-        code = EXIT_FAILED;
+        code = say_no_browser(cli, name);
     } else {
         code = open ? open_address(cli, name, forward)
                     : print_address(cli, name, reply, forward, laptop);

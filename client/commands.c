@@ -13,7 +13,8 @@ const struct command commands[] = {
         "start a service and wait until it is ready",
         "--workspace DIR  the folder it opens (jupyter) or runs in; kept for later starts\n"
         "--env NAME       the Python environment: a name below env/<system>/, or a "
-        "path\n" WAITING,
+        "path\n" WAITING "NAME@CLUSTER, here and elsewhere, is a service behind a hop, which "
+        "start opens if\nneed be.\n",
         "gearsctl start lab", cmd_service},
     {"stop", "stop NAME… [--no-wait]", "stop services and everything they started",
         "--no-wait      return when gearsd has taken it down durably\n", "gearsctl stop lab",
@@ -31,7 +32,10 @@ const struct command commands[] = {
     {"status", "status [NAME] [--watch] [--usage] [--json]", "what is wanted and what is",
         "--watch  go on and show every change\n"
         "--usage  memory and CPU time too (in --json; always for one NAME)\n"
-        "With one NAME that is stopped or failed the exit status is 3.\n",
+        "Without NAME also the services behind open hops, and the hops. With one NAME that is\n"
+        "stopped or failed the exit status is 3; behind a hop that is not open it is\n"
+        "\"unreachable\", and the exit status 7 where a human must log in, else 1.\n"
+        "@CLUSTER stands for all services there.\n",
         "gearsctl status lab", cmd_status},
     {"logs", "logs NAME|gearsd|relay [-f] [-n N] [--since D] [--timestamps] [--json]",
         "output of a service, of gearsd or of its relay",
@@ -40,13 +44,15 @@ const struct command commands[] = {
         "--since D     only of the last D (10m, 2h)\n"
         "--timestamps  the time and the stream (o, e) before each line\n",
         "gearsctl logs lab -f", cmd_logs},
-    {"events", "events [-f] [--json]", "what happened to services",
-        "-f, --follow  go on with what comes\n", "gearsctl events -f", cmd_events},
+    {"events", "events [NAME] [-f] [--json]", "what happened to services",
+        "-f, --follow  go on with what comes\n"
+        "NAME: only of that service, or gearsd; @CLUSTER: all behind a hop.\n",
+        "gearsctl events -f", cmd_events},
     {"url", "url NAME [--open] [--json]", "the address to open, with its token",
         "--open  in a browser on this host ($BROWSER, else xdg-open), through a private page:\n"
         "        the token never stands in an argument list\n"
         "Prints the address of the port made by forward if there is one, else the laptop's;\n"
-        "--json has both.\n",
+        "--json has both. NAME@CLUSTER: the laptop's, with the cluster's port.\n",
         "gearsctl url lab --open", cmd_url},
     {"wait", "wait NAME [--for ready|stopped] [--timeout D]", "wait for a state",
         "--for STATE    ready (default) or stopped\n"
@@ -69,9 +75,30 @@ const struct command commands[] = {
     {"password", "password [--stdin]", "set the password of Jupyter",
         "--stdin  read it as one line from standard input instead of asking twice\n",
         "gearsctl password", cmd_password},
-    {"ssh-config", "ssh-config [--direct]", "an entry for the laptop's ssh_config",
-        "--direct  to this login node itself, which this version always does\n",
-        "gearsctl ssh-config", cmd_ssh_config},
+    {"login", "login CLUSTER [--node NODE] [--force] [--json]",
+        "open the hop to a cluster; the server's own questions are asked here",
+        "--node NODE  that login node rather than the one where the lab lives\n"
+        "--force      anew, although it is open\n"
+        "Answers go to the server and nowhere else. ^C gives up. Without a terminal nothing "
+        "is\n"
+        "asked: exit status 7 when there would have been a question.\n",
+        "gearsctl login andes", cmd_login},
+    {"logout", "logout CLUSTER|--all [--json]", "close a hop; what runs there goes on",
+        "--all  every hop of this host\n", "gearsctl logout andes", cmd_logout},
+    {"attach", "attach CLUSTER [--shell]",
+        "make everything be up, ask only if needed, then show it live",
+        "--shell  your login shell afterwards, however it ends; for the laptop's entry\n"
+        "Opens the hop, starts the cluster's lab, prints the address; may be run again at any\n"
+        "time. On a terminal one line is then kept up to date: q leaves it.\n",
+        "gearsctl attach andes", cmd_attach},
+    {"takeover", "takeover CLUSTER [--yes] [--json]",
+        "serve run/CLUSTER.sck on this hub, whichever did", "--yes  do not ask\n",
+        "gearsctl takeover andes", cmd_takeover},
+    {"ssh-config", "ssh-config [CLUSTER] [--direct]", "an entry for the laptop's ssh_config",
+        "--direct  to the login node that holds the lab, without a hub, where the site allows "
+        "it\n"
+        "Without CLUSTER: to the services of this host.\n",
+        "gearsctl ssh-config andes", cmd_ssh_config},
     {"doctor", "doctor [--fix] [--bundle FILE] [--json]",
         "what is wrong here, each with one remedy",
         "--fix          do what is safe: modes, dead sockets, leftovers, a dead relay or "
@@ -93,7 +120,9 @@ const struct command commands[] = {
         "stop      gearsd only; with --services everything, after a question (--yes: without)\n"
         "restart   gearsd only; services go on\n"
         "upgrade   go on as the gearsd beside this gearsctl; services and connections stay\n"
-        "status    versions and builds; exit 5 when it does not run\n",
+        "status    versions and builds; exit 5 when it does not run\n"
+        "report --cluster NAME is for the other end of a hop: it starts gearsd and tells "
+        "where.\n",
         "gearsctl daemon status", cmd_daemon},
     {"config", "config check|show [--json]", "gears.conf, checked or as it counts",
         "check  every mistake as file:line; exit 1 if there is one\n"
@@ -113,10 +142,6 @@ const struct command commands[] = {
     {"version", "version [--json]", "the versions of client and daemon", "", "gearsctl version",
         cmd_version},
     /* Promised names that this version refuses; not listed, not completed. */
-    {"login", "login CLUSTER", NULL, "", "gearsctl login andes", cmd_later},
-    {"logout", "logout CLUSTER|--all", NULL, "", "gearsctl logout andes", cmd_later},
-    {"takeover", "takeover CLUSTER", NULL, "", "gearsctl takeover andes", cmd_later},
-    {"attach", "attach CLUSTER", NULL, "", "gearsctl attach andes", cmd_later},
     {"pool", "pool create|scale|adapt|status|list|stop|remove|jobs NAME", NULL, "",
         "gearsctl pool create dask --max 8", cmd_later},
     {"env", "env list|create|remove|export|kernel NAME", NULL, "", "gearsctl env list",
@@ -138,19 +163,13 @@ static const struct {
 int cmd_later(struct cli *cli, int argc, char **argv)
 {
     (void)cli;
+    (void)argc;
     for (size_t i = 0; absent[i].name; i++) {
         if (!strcmp(argv[0], absent[i].name)) {
             cli_say("%s: %s not part of this version", argv[0], absent[i].words);
-            return EXIT_FAILED;
         }
     }
-    if (argc != 2) {
-        return command_misuse(argv[0], "one CLUSTER is needed");
-    }
-    cli_say(
-        "%s: no cluster \"%s\" is configured; hops to clusters are not part of this version",
-        argv[0], argv[1]);
-    return EXIT_NO_SUCH;
+    return EXIT_FAILED;
 }
 
 const struct command *command_find(const char *name)

@@ -3,68 +3,15 @@
  * ":command" ask the shell for its own. Read from the usage lines, so that nothing is written
  * twice. */
 #include <errno.h>
-#include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/client.h"
+#include "client/complete_names.h"
 #include "common/file.h"
 
-enum { PATIENCE_MS = 1000, SCRIPT_MOST = 65536, WORD_MOST = 128 };
-
-static void offer(const char *prefix, const char *word, const char *meaning)
-{
-    if (!strncmp(word, prefix, strlen(prefix))) {
-        printf("%s\t%s\n", word, meaning);
-    }
-}
-
-struct sections {
-    const char *prefix;
-    char last[WORD_MOST];
-};
-
-static int on_key(void *context, const char *section, const char *key, const char *value)
-{
-    struct sections *sections = context;
-    (void)key;
-    (void)value;
-    if (!strncmp(section, "service:", 8) && strcmp(section, "service:lab") != 0 &&
-        strcmp(section, sections->last) != 0) {
-        snprintf(sections->last, sizeof sections->last, "%s", section);
-        offer(sections->prefix, section + 8, "service");
-    }
-    return 1;
-}
-
-/* From gearsd if it runs, else from the configuration; a word about neither would only spoil
- * the line that is being typed. */
-static void offer_services(struct cli *cli, const char *prefix)
-{
-    char path[PATH_MAX], *error = NULL;
-    bool continues;
-    cJSON *reply = NULL;
-    const cJSON *service;
-    if (home_path(&cli->home, path, "run", "gearsd.sck")) {
-        return;
-    }
-    struct varlink_client *client = varlink_client_open(path, PATIENCE_MS, NULL, NULL);
-    if (client && !varlink_client_send(client, "org.gears.Manager.Status", NULL, false, NULL) &&
-        !varlink_client_receive(client, PATIENCE_MS, &reply, &error, &continues, NULL)) {
-        cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(reply, "services"))
-        {
-            offer(prefix, json_text(service, "name"), json_text(service, "state"));
-        }
-    } else {
-        snprintf(path, sizeof path, "%s/etc/gears.conf", cli->home.root);
-        offer(prefix, "lab", "service");
-        ini_parse(path, on_key, &(struct sections){.prefix = prefix});
-    }
-    cJSON_Delete(reply);
-    free(error);
-    varlink_client_close(client);
-}
+enum { SCRIPT_MOST = 65536, WORD_MOST = 128 };
 
 /* One word of a usage line: literals, or what a name in capitals stands for. */
 static void offer_word(struct cli *cli, const char *prefix, const char *word)
@@ -76,7 +23,9 @@ static void offer_word(struct cli *cli, const char *prefix, const char *word)
     copy[strcspn(copy, "\xe2")] = 0; /* "NAME…" */
     for (char *one = strtok_r(copy, "|", &save); one; one = strtok_r(NULL, "|", &save)) {
         if (!strcmp(one, "NAME")) {
-            offer_services(cli, prefix);
+            complete_services(cli, prefix);
+        } else if (!strcmp(one, "CLUSTER")) {
+            complete_clusters(cli, prefix);
         } else if (!strcmp(one, "DIR")) {
             puts(":dirs");
         } else if (!strcmp(one, "FILE")) {
@@ -85,10 +34,10 @@ static void offer_word(struct cli *cli, const char *prefix, const char *word)
             puts(":command");
         } else if (!strcmp(one, "SIGNAL")) {
             for (size_t i = 0; signals[i]; i++) {
-                offer(prefix, signals[i], "signal");
+                complete_offer(prefix, signals[i], "signal");
             }
-        } else if (*one >= 'a' && *one <= 'z') {
-            offer(prefix, one, "");
+        } else if ((*one >= 'a' && *one <= 'z') || *one == '-') {
+            complete_offer(prefix, one, "");
         }
     }
 }
@@ -161,11 +110,14 @@ static void offer_arguments(
         offer_word(cli, prefix, value);
     } else if (*prefix == '-') {
         for (size_t i = 0; i < usage.option_count; i++) {
-            offer(prefix, usage.options[i], "");
+            complete_offer(prefix, usage.options[i], "");
+        }
+        if (place < usage.word_count && strstr(usage.words[place], "|-")) {
+            offer_word(cli, prefix, usage.words[place]);
         }
         for (size_t i = 0; common[i]; i++) {
             if (find_option(&usage, common[i]) < 0) {
-                offer(prefix, common[i], "");
+                complete_offer(prefix, common[i], "");
             }
         }
     } else if (place < usage.word_count || (usage.repeats && usage.word_count)) {
@@ -180,7 +132,7 @@ int cmd_complete(struct cli *cli, int argc, char **argv)
         "--help", "--version", "--json", "--no-autostart", "--color=", NULL};
     const char *prefix = argc > 1 ? argv[argc - 1] : "";
     int first = 1;
-    watch_give_up_after(PATIENCE_MS); /* a hung home must not hang a prompt */
+    watch_give_up_after(COMPLETE_PATIENCE_MS); /* a hung home must not hang a prompt */
     while (first < argc - 1 && *argv[first] == '-') {
         first++;
     }
@@ -192,11 +144,11 @@ int cmd_complete(struct cli *cli, int argc, char **argv)
         return 0;
     }
     for (size_t i = 0; *prefix == '-' && options[i]; i++) {
-        offer(prefix, options[i], "");
+        complete_offer(prefix, options[i], "");
     }
     for (const struct command *c = commands; *prefix != '-' && c->name; c++) {
         if (c->summary) {
-            offer(prefix, c->name, c->summary);
+            complete_offer(prefix, c->name, c->summary);
         }
     }
     return 0;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/client.h"
+#include "client/target.h"
 #include "common/clock.h"
 
 enum { START_MS = 15000, CONNECT_MS = 5000 };
@@ -97,8 +98,8 @@ int cli_connect(struct cli *cli)
     char path[PATH_MAX];
     struct error err;
     int code = 0;
-    if (cli->client) {
-        return 0;
+    if (cli->client || cli->remote) {
+        return cli->client ? 0 : target_connect(cli);
     }
     bool made = !home_find_run(&cli->home); /* not there: nobody serves */
     if (home_path(&cli->home, path, "run", "gearsd.sck")) {
@@ -129,4 +130,21 @@ int cli_connect(struct cli *cli)
         return EXIT_UNREACHABLE;
     }
     return 0;
+}
+
+struct cli cli_fork(const struct cli *cli, const char *subject)
+{
+    return (struct cli){.home = cli->home,
+        .json = cli->json,
+        .autostart = cli->autostart,
+        .colour = cli->colour,
+        .terminal = cli->terminal,
+        .subject = subject};
+}
+
+void cli_fork_end(struct cli *fork)
+{
+    target_leave(fork);
+    varlink_client_close(fork->client);
+    fork->client = NULL;
 }

@@ -14,10 +14,10 @@
 #include "common/clock.h"
 #include "common/record.h"
 
-enum { HELD_LIMIT = 256, WAIT_MS = 300, NAMES_SAID = 5, FDS_MOST = 64 };
+enum { HELD_LIMIT = 256, WAIT_MS = 300, NAMES_SAID = 5, FDS_MOST = 64, SKIPPED_MOST = 64 };
 
 struct held {
-    char name[33], host[HOST_NAME_SIZE];
+    char name[33], host[HOST_NAME_SIZE], cluster[33];
 };
 
 struct elsewhere {
@@ -26,6 +26,8 @@ struct elsewhere {
     char name[33]; /* "" for all */
     struct held held[HELD_LIMIT];
     size_t count;
+    char skipped[SKIPPED_MOST][HOST_NAME_SIZE];
+    size_t skipped_count;
 };
 
 /* Wanted there, and no keeper has recorded that this incarnation is gone. */
@@ -51,11 +53,25 @@ static bool is_held(const struct home *there, const char *file, char name[33])
     return held;
 }
 
+/* What the host wrote down when a hop reached it (`daemon report`); "" when none has. */
+static void find_cluster(const struct home *there, char cluster[33])
+{
+    char path[PATH_MAX];
+    struct record *record = NULL;
+    cluster[0] = 0;
+    if (!home_path(there, path, "state", "cluster") && !record_load(path, &record, NULL)) {
+        const char *value = record_find(record, "cluster", 0);
+        snprintf(cluster, 33, "%s", value ? value : "");
+    }
+    record_destroy(record);
+}
+
 static void look_at_host(struct elsewhere *all, const char *host)
 {
     struct home there = all->home;
-    char folder[PATH_MAX], name[33];
+    char folder[PATH_MAX], name[33], cluster[33];
     snprintf(there.host, sizeof there.host, "%s", host);
+    find_cluster(&there, cluster);
     DIR *dir = home_path(&there, folder, "state", "service") ? NULL : opendir(folder);
     for (struct dirent *entry; dir && all->count < HELD_LIMIT && (entry = readdir(dir));) {
         size_t length = strlen(entry->d_name);
@@ -68,6 +84,7 @@ static void look_at_host(struct elsewhere *all, const char *host)
         struct held *held = &all->held[all->count++];
         snprintf(held->name, sizeof held->name, "%s", name);
         snprintf(held->host, sizeof held->host, "%s", host);
+        snprintf(held->cluster, sizeof held->cluster, "%s", cluster);
     }
     if (dir) {
         closedir(dir);
@@ -166,10 +183,39 @@ static size_t say_host(const struct elsewhere *all, size_t first)
         }
         count++;
     }
-    cli_say("%s%s %s held by %s; run: ssh %s gearsctl status%s%s", names,
-        count > NAMES_SAID ? " and more" : "", count == 1 ? "is" : "are", host, host,
-        count == 1 ? " " : "", count == 1 ? names : "");
+    const char *cluster = all->held[first].cluster,
+               *more = count > NAMES_SAID ? " and more" : "";
+    const char *verb = count == 1 ? "is" : "are", *one = count == 1 ? names : "";
+    if (*cluster) {
+        cli_say("%s%s %s held by %s; run: gearsctl status %s@%s", names, more, verb, host, one,
+            cluster);
+    } else {
+        cli_say("%s%s %s held by %s; run: ssh %s gearsctl status%s%s", names, more, verb, host,
+            host, *one ? " " : "", one);
+    }
     return count;
+}
+
+void elsewhere_skip(struct elsewhere *all, const char *host)
+{
+    if (all && all->skipped_count < SKIPPED_MOST) {
+        snprintf(all->skipped[all->skipped_count++], HOST_NAME_SIZE, "%s", host);
+    }
+}
+
+static void leave_out_skipped(struct elsewhere *all)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        bool skipped = false;
+        for (size_t k = 0; k < all->skipped_count && !skipped; k++) {
+            skipped = !strcmp(all->held[i].host, all->skipped[k]);
+        }
+        if (!skipped) {
+            all->held[kept++] = all->held[i];
+        }
+    }
+    all->count = kept;
 }
 
 int elsewhere_finish(struct elsewhere *all, cJSON *list)
@@ -178,6 +224,7 @@ int elsewhere_finish(struct elsewhere *all, cJSON *list)
         return 0;
     }
     await(all);
+    leave_out_skipped(all);
     for (size_t i = 0; list && i < all->count; i++) {
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", all->held[i].name);

@@ -16,7 +16,9 @@ struct elsewhere *elsewhere_begin(const struct home *home, const char *name);
  * something, or fills `list` with {name, host} when it is not NULL. Takes `elsewhere`. How many
  * services were found. */
 int elsewhere_finish(struct elsewhere *elsewhere, cJSON *list);
-/* End it without a word. */
+/* What `host` holds was said already. NULL is allowed. */
+void elsewhere_skip(struct elsewhere *elsewhere, const char *host);
+/* End it without a word. NULL is allowed. */
 void elsewhere_drop(struct elsewhere *elsewhere);
 /* Both at once: a line if another host holds `name`. */
 int elsewhere_say(const struct home *home, const char *name);

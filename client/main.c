@@ -25,7 +25,8 @@ static void help(FILE *out)
         "\nOptions of every command:\n%s"
         "\nGEARS_HOME (now ~/gears unless set) holds everything. Exit status: 0 done, 1 "
         "failed,\n"
-        "2 usage, 3 not running, 4 no such service, 5 daemon unreachable, 6 versions\n"
+        "2 usage, 3 not running, 4 no such service or cluster, 5 daemon unreachable, 6 "
+        "versions\n"
         "incompatible, 7 a human must decide or authenticate, 124 timed out, 130 interrupted.\n"
         "\ngearsctl COMMAND --help tells more. Example: gearsctl start lab\n",
         globals);
@@ -110,6 +111,7 @@ static int run(struct cli *cli, const struct command *command, int argc, char **
     home_find_run(
         &cli->home); /* a short one; where there is none yet, cli_connect sees to it */
     int code = command->run(cli, argc, argv);
+    cJSON_Delete(cli->remote);
     varlink_client_close(cli->client);
     return code ? code : cli_flush();
 }

@@ -73,6 +73,25 @@ cJSON *json_time(const cJSON *object, const char *key)
     return cJSON_CreateString(text);
 }
 
+cJSON *json_copy(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return item ? cJSON_Duplicate(item, true) : cJSON_CreateNull();
+}
+
+bool json_bool(const cJSON *object, const char *key)
+{
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, key));
+}
+
+const char *cli_full_name(const cJSON *service, char out[FULL_NAME_MOST])
+{
+    const char *cluster = json_text(service, "cluster");
+    snprintf(out, FULL_NAME_MOST, "%s%s%s", json_text(service, "name"), *cluster ? "@" : "",
+        cluster);
+    return out;
+}
+
 cJSON *cli_name(const char *name)
 {
     cJSON *parameters = cJSON_CreateObject();

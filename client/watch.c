@@ -33,6 +33,7 @@ struct shared {
     bool quiet; /* the terminal is not as it was */
     struct termios terminal_before;
     pid_t program;
+    char shell[PATH_MAX / 4]; /* what follows the command; "" for nothing */
 };
 
 static struct {
@@ -76,6 +77,33 @@ static void die_of(int number)
     _exit(128 + number);
 }
 
+static void set_terminal_back(const struct shared *shared, const char *words)
+{
+    int terminal = shared->quiet ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
+    if (terminal >= 0) {
+        tcsetattr(terminal, TCSANOW, &shared->terminal_before);
+        (void)!write(terminal, words, strlen(words));
+        close(terminal);
+    }
+}
+
+/* Returns only when no shell is to follow. */
+static void become_shell(void)
+{
+    char name[PATH_MAX / 4 + 1];
+    struct shared *shared = watch.shared;
+    if (!shared->shell[0]) {
+        return;
+    }
+    set_terminal_back(shared, "");
+    const char *slash = strrchr(shared->shell, '/');
+    snprintf(name, sizeof name, "-%s", slash ? slash + 1 : shared->shell);
+    sigprocmask(SIG_SETMASK, &watch.before, NULL);
+    execl(shared->shell, name, (char *)NULL);
+    say_line("cannot run your shell");
+    _exit(127);
+}
+
 static void interrupt(int number)
 {
     struct shared *shared = watch.shared;
@@ -85,15 +113,12 @@ static void interrupt(int number)
     if (shared->program > 0) {
         kill(shared->program, number);
     }
-    int terminal = shared->quiet ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
-    if (terminal >= 0) {
-        tcsetattr(terminal, TCSANOW, &shared->terminal_before);
-        (void)!write(terminal, "\n", 1);
-    }
+    set_terminal_back(shared, "\n");
     if (shared->farewell[0]) {
         say_line(shared->farewell);
     }
     if (number == SIGINT) {
+        become_shell();
         _exit(EXIT_INTERRUPTED);
     }
     die_of(number);
@@ -105,6 +130,7 @@ static void reap(void)
     if (waitpid(watch.command, &status, WNOHANG) != watch.command) {
         return;
     }
+    become_shell();
     if (WIFSIGNALED(status)) {
         die_of(WTERMSIG(status));
     }
@@ -329,6 +355,15 @@ void watch_set_terminal(const struct termios *before)
         if (before) {
             watch.shared->terminal_before = *before;
         }
+        pthread_mutex_unlock(&watch.shared->lock);
+    }
+}
+
+void watch_set_shell(const char *path)
+{
+    if (watch.shared) {
+        lock_shared(&watch.shared->lock);
+        snprintf(watch.shared->shell, sizeof watch.shared->shell, "%s", path);
         pthread_mutex_unlock(&watch.shared->lock);
     }
 }

@@ -36,6 +36,9 @@ void watch_set_farewell(const char *words);
 void watch_set_terminal(const struct termios *before);
 /* A program we wait for, which is sent what interrupts us; 0 for none. */
 void watch_set_program(pid_t pid);
+/* However the command ends, or ^C ends it: the process that the shell waits for becomes the
+ * user's login shell. The other signals end it all the same. */
+void watch_set_shell(const char *path);
 /* Around whole objects or lines on stdout, so that an interruption does not cut one. */
 void watch_output_begin(void);
 void watch_output_end(void);

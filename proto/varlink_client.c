@@ -15,7 +15,12 @@
 #include "proto/varlink_framing.h"
 #include "proto/varlink_service.h"
 
-enum { REPLY_LIMIT = 8 << 20, READ_CHUNK = 16384, CONNECT_RETRY_MS = 5 };
+enum {
+    REPLY_LIMIT = 8 << 20,
+    READ_CHUNK = 16384,
+    CONNECT_RETRY_MS = 5,
+    SECRET_LIMIT = 256 << 10
+};
 
 struct varlink_client {
     int fd;
@@ -79,8 +84,7 @@ int varlink_client_fd(const struct varlink_client *client)
     return client->fd;
 }
 
-int varlink_client_send(struct varlink_client *client, const char *method, cJSON *parameters,
-    bool more, struct error *err)
+static cJSON *make_message(const char *method, cJSON *parameters, bool more)
 {
     cJSON *message = cJSON_CreateObject();
     cJSON_AddStringToObject(message, "method", method);
@@ -90,11 +94,11 @@ int varlink_client_send(struct varlink_client *client, const char *method, cJSON
     if (more) {
         cJSON_AddBoolToObject(message, "more", true);
     }
-    char *text = cJSON_PrintUnformatted(message);
-    cJSON_Delete(message);
-    if (!text) {
-        return error_set(err, -ENOMEM, "out of memory");
-    }
+    return message;
+}
+
+static int send_text(struct varlink_client *client, const char *text, struct error *err)
+{
     size_t length = strlen(text) + 1, sent = 0;
     int code = 0;
     while (!code && sent < length) {
@@ -107,8 +111,51 @@ int varlink_client_send(struct varlink_client *client, const char *method, cJSON
             code = -errno;
         }
     }
-    free(text);
     return code ? error_errno(err, code, "cannot send to gearsd") : 0;
+}
+
+int varlink_client_send(struct varlink_client *client, const char *method, cJSON *parameters,
+    bool more, struct error *err)
+{
+    cJSON *message = make_message(method, parameters, more);
+    char *text = cJSON_PrintUnformatted(message);
+    cJSON_Delete(message);
+    if (!text) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    int code = send_text(client, text, err);
+    free(text);
+    return code;
+}
+
+void varlink_wipe(cJSON *item)
+{
+    cJSON *child;
+    if (cJSON_IsString(item) && item->valuestring) {
+        explicit_bzero(item->valuestring, strlen(item->valuestring));
+    }
+    cJSON_ArrayForEach(child, item)
+    {
+        varlink_wipe(child);
+    }
+}
+
+int varlink_client_send_secret(
+    struct varlink_client *client, const char *method, cJSON *parameters, struct error *err)
+{
+    cJSON *message = make_message(method, parameters, false);
+    char *text = calloc(1, SECRET_LIMIT); /* a buffer that grew would leave copies behind */
+    int code = !text ? error_set(err, -ENOMEM, "out of memory")
+               : !cJSON_PrintPreallocated(message, text, SECRET_LIMIT, false)
+                   ? error_set(err, -EMSGSIZE, "the answers are longer than 256 KiB")
+                   : send_text(client, text, err);
+    if (text) {
+        explicit_bzero(text, SECRET_LIMIT);
+    }
+    free(text);
+    varlink_wipe(message);
+    cJSON_Delete(message);
+    return code;
 }
 
 static int parse_reply(

@@ -21,6 +21,13 @@ int varlink_client_fd(const struct varlink_client *client);
 int varlink_client_send(struct varlink_client *client, const char *method, cJSON *parameters,
     bool more, struct error *err);
 
+/* The same for parameters that hold secrets: at most 256 KiB as text, and wiped with every copy
+ * that was made of them, whatever the outcome. */
+int varlink_client_send_secret(
+    struct varlink_client *client, const char *method, cJSON *parameters, struct error *err);
+/* Zero every string below `item`, which is still to be deleted. NULL is allowed. */
+void varlink_wipe(cJSON *item);
+
 /* One reply: *reply are its parameters (the caller deletes), *error_name the error's full name
  * on the heap or NULL, *continues whether more follow. timeout_ms < 0: for ever. 0; -ETIMEDOUT;
  * -ECONNRESET: the server closed; -EBADMSG: not Varlink. */

@@ -1,0 +1,129 @@
+/* attach: everything that leads to a cluster's lab is made to be up, in order, and then shown.
+ * Also what the laptop's entry runs, so that one ssh is all a day needs. */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/client.h"
+#include "client/live.h"
+#include "client/login.h"
+#include "client/target.h"
+#include "client/tunnels.h"
+
+enum { LOSSES_MOST = 5 };
+
+struct plan {
+    const char *cluster;
+    char service[NAME_MOST];
+    char argument[FULL_NAME_MOST]; /* service@cluster */
+    int port;
+};
+
+/* A socket is of use only on the hub that bound it. 0 or an exit code. */
+static int check_hub(const struct plan *plan, const cJSON *tunnel)
+{
+    const char *holder = json_text(tunnel, "held_by");
+    if (!*holder) {
+        return 0;
+    }
+    cli_say("attach: run/%s.sck is on %s; run: ssh %s -t gearsctl attach %s; or have it here: "
+            "gearsctl takeover %s",
+        plan->cluster, holder, holder, plan->cluster, plan->cluster);
+    return EXIT_FAILED;
+}
+
+static int read_cluster(struct cli *cli, struct plan *plan)
+{
+    cJSON *reply = NULL, *parameters = cJSON_CreateObject();
+    cJSON_AddStringToObject(parameters, "cluster", plan->cluster);
+    target_leave(cli);
+    cli->subject = "attach";
+    int code = cli_call(cli, "Cluster", parameters, &reply);
+    if (!code) {
+        snprintf(plan->service, NAME_MOST, "%s", json_text(reply, "service"));
+        snprintf(plan->argument, sizeof plan->argument, "%s@%s", plan->service, plan->cluster);
+        plan->port = (int)json_number(reply, "port");
+        code = check_hub(plan, cJSON_GetObjectItemCaseSensitive(reply, "tunnel"));
+    }
+    cJSON_Delete(reply);
+    return code;
+}
+
+/* Idempotent: what is up is left as it is. */
+static int make_it_so(struct cli *cli, struct plan *plan)
+{
+    int code = read_cluster(cli, plan);
+    code = code ? code : service_start(cli, plan->argument);
+    target_leave(cli);
+    return code;
+}
+
+static int print_address(const struct plan *plan)
+{
+    watch_output_begin();
+    printf("http://localhost:%d\n", plan->port);
+    int code = cli_flush();
+    watch_output_end();
+    cli_say("open it on your laptop; with its token: gearsctl url %s", plan->argument);
+    return code;
+}
+
+/* Until somebody leaves it. */
+static int watch_it(struct cli *cli, struct plan *plan)
+{
+    int losses = 0;
+    for (;;) {
+        int end = live_show(cli, plan->service, plan->cluster);
+        bool lost = end == LIVE_LOST || end == EXIT_UNREACHABLE;
+        if (end == LIVE_QUIT) {
+            return 0;
+        }
+        if ((!lost && end != LIVE_LOGIN) || (lost && ++losses > LOSSES_MOST)) {
+            return lost ? EXIT_UNREACHABLE : end;
+        }
+        int code = make_it_so(cli, plan);
+        if (code && end != LIVE_LOGIN) {
+            return code;
+        }
+    }
+}
+
+static void arm_shell(void)
+{
+    struct passwd *user = getpwuid(geteuid());
+    const char *shell = user ? user->pw_shell : NULL;
+    shell = shell && *shell ? shell : getenv("SHELL");
+    watch_set_shell(shell && *shell == '/' ? shell : "/bin/sh");
+}
+
+int cmd_attach(struct cli *cli, int argc, char **argv)
+{
+    struct plan plan = {0};
+    bool shell = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--shell")) {
+            shell = true;
+        } else if (argv[i][0] == '-') {
+            return command_unknown_option(argv[0], argv[i]);
+        } else if (plan.cluster) {
+            return command_misuse(argv[0], "one CLUSTER only");
+        } else {
+            plan.cluster = argv[i];
+        }
+    }
+    if (!plan.cluster) {
+        return command_misuse(argv[0], "one CLUSTER is needed");
+    }
+    if (shell && isatty(0)) {
+        /* From here on: a failed login must not cost the first hop too. */
+        arm_shell();
+    }
+    int code = make_it_so(cli, &plan);
+    code = code ? code : print_address(&plan);
+    if (code || !isatty(0) || !cli->terminal) {
+        return code;
+    }
+    return watch_it(cli, &plan);
+}
