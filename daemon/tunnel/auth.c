@@ -34,6 +34,11 @@ bool auth_is_over(const struct auth *auth)
     return transport_failure(auth->link->transport) || *auth->login->goodbye;
 }
 
+bool auth_is_lost(const struct auth *auth)
+{
+    return auth_is_over(auth) && !*auth->login->goodbye;
+}
+
 enum auth_verdict auth_end(struct auth *auth)
 {
     struct login *login = auth->login;
@@ -43,10 +48,10 @@ enum auth_verdict auth_end(struct auth *auth)
         login_fail_connection(login, auth->hop, auth->link->transport, "logging in");
         return AUTH_ENDED;
     }
-    const char *what =
-        auth->refused_answers ? auth->refused_keys ? "answers and keys" : "answers" : "keys";
-    login_fail(login, LINK_CAUSE_AUTH_FAILED, "%s ended the login after refusing %u %s%s%s%s",
-        auth->name, refused, what, *login->goodbye ? ": " : "", login->goodbye,
+    const char *what = !auth->refused_answers ? "key" : auth->refused_keys ? "proof" : "answer";
+    login_fail(login, LINK_CAUSE_AUTH_FAILED, "%s ended the login after refusing %u %s%s%s%s%s",
+        auth->name, refused, what, refused == 1 ? "" : "s", *login->goodbye ? ": " : "",
+        login->goodbye,
         auth->refused_answers ? "" : "; IdentitiesOnly yes in ssh_config offers fewer");
     return AUTH_ENDED;
 }

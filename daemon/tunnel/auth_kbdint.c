@@ -148,7 +148,7 @@ enum auth_verdict auth_kbdint(struct auth *auth)
             return AUTH_DONE;
         }
         auth->refused = auth->asked > 0;
-        auth->refused_answers += auth->refused;
+        auth->refused_answers += auth->refused && !auth_is_lost(auth);
         if (auth_is_over(auth)) {
             return auth_end(auth);
         }

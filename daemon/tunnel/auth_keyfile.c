@@ -92,6 +92,20 @@ static bool is_private(struct auth *auth, const char *path)
     return S_ISREG(st.st_mode);
 }
 
+/* Whether it is worth offering. */
+static bool is_usable(struct auth *auth, const char *path, const struct keyfile *keyfile)
+{
+    if (keyfile->blob_length) {
+        return auth_key_is_new(auth, path, keyfile->blob, keyfile->blob_length);
+    }
+    if (keyfile->rsa && !libssh2_version(0x010b00)) {
+        login_note(auth->login, "%s is passed over: libssh2 %s cannot use RSA keys", path,
+            libssh2_version(0));
+        return false;
+    }
+    return auth_is_first(auth, path, strlen(path));
+}
+
 static enum auth_verdict try_key(
     struct auth *auth, const char *path, const char *text, size_t length)
 {
@@ -100,8 +114,7 @@ static enum auth_verdict try_key(
         login_note(auth->login, "%s is passed over: it is no private key", path);
         return AUTH_SPENT;
     }
-    if (keyfile.blob_length &&
-        !auth_key_is_new(auth, path, keyfile.blob, keyfile.blob_length)) {
+    if (!is_usable(auth, path, &keyfile)) {
         return AUTH_SPENT;
     }
     if (keyfile.encrypted && auth->login->unattended) {

@@ -36,7 +36,7 @@ enum auth_verdict auth_password(struct auth *auth)
                 auth->user, auth->name);
             return AUTH_ENDED;
         }
-        auth->refused_answers++;
+        auth->refused_answers += !auth_is_lost(auth);
         if (auth_is_over(auth)) {
             return auth_end(auth);
         }

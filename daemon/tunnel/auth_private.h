@@ -42,6 +42,8 @@ enum auth_verdict auth_list(struct auth *auth);
 bool auth_takes(const struct auth *auth, const char *method);
 /* The connection is no more: AUTH_ENDED is all that is left, and auth_end sets the cause. */
 bool auth_is_over(const struct auth *auth);
+/* The same, and the server did not say why: it may not have judged what it was sent last. */
+bool auth_is_lost(const struct auth *auth);
 enum auth_verdict auth_end(struct auth *auth);
 
 /* One question with its answer, which the caller wipes with answers_finish. As login_ask. */

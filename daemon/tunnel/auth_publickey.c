@@ -47,7 +47,7 @@ enum auth_verdict auth_judge_key(struct auth *auth, const char *what, int code)
         return AUTH_DONE;
     }
     if (auth_is_over(auth)) {
-        auth->refused_keys++;
+        auth->refused_keys += !auth_is_lost(auth);
         return auth_end(auth);
     }
     if (code == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED) {
