@@ -27,6 +27,16 @@ static void quote(struct text *out, const char *text)
     text_printf(out, "'");
 }
 
+/* A path there; ~ is the home there. */
+static void quote_path(struct text *out, const char *path)
+{
+    bool below = path[0] == '~' && (path[1] == '/' || !path[1]);
+    if (below) {
+        text_printf(out, "\"$HOME\"");
+    }
+    quote(out, path + below);
+}
+
 /* GEARS_HOME there: what the cluster's section says, else ours, by the name that also holds
  * where the same home is mounted elsewhere. */
 static void add_home(struct text *script, const struct hop *hop)
@@ -34,7 +44,7 @@ static void add_home(struct text *script, const struct hop *hop)
     const char *own = hop->remote->manager->home.root, *user = getenv("HOME");
     size_t length = user ? strlen(user) : 0;
     if (hop->config->home) {
-        quote(script, hop->config->home);
+        quote_path(script, hop->config->home);
     } else if (length > 1 && !strncmp(own, user, length) && own[length] == '/') {
         text_printf(script, "\"$HOME\"");
         quote(script, own + length);
@@ -50,7 +60,7 @@ static char *make_command(const struct hop *hop)
     add_home(&script, hop);
     text_printf(&script, "; export GEARS_HOME; exec ");
     if (hop->config->program) {
-        quote(&script, hop->config->program);
+        quote_path(&script, hop->config->program);
     } else {
         text_printf(&script, "\"$GEARS_HOME/bin/gearsctl\"");
     }
@@ -68,6 +78,7 @@ void arrive_start(struct hop *hop)
     }
     char *command = make_command(hop);
     hop_tell_step(hop, "starting gearsd there");
+    hop->report_failed = false;
     hop->reporting = command && !tunnel_run(hop, command, REPORT_MS);
     hop->reported_ms = clock_monotonic_ms();
     free(command);
@@ -182,6 +193,7 @@ void arrive_done(struct hop *hop, const char *report, int code, int status, cons
 {
     hop->reporting = false;
     if (!report || parse(report, &hop->report)) {
+        hop->report_failed = true;
         explain(hop, report ? -EBADMSG : code, report ? 0 : status,
             report ? "it reports nothing that can be used" : words);
         hop_finish_visitors(hop, -EIO, hop->message);

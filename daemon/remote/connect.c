@@ -108,6 +108,20 @@ static int add_own(struct connect_job *job, struct ssh_hop *last)
     return code;
 }
 
+/* ssh itself goes through jump hosts and proxies where it is the transport. */
+static int resolve(struct connect_job *job, struct error *err)
+{
+    const struct cluster_config *config = job->config;
+    const char *name = config->host ? config->host : config->name;
+    if (!string_equal(config->transport, "openssh")) {
+        return ssh_config_resolve(
+            name, "ssh", RESOLVE_MS, job->hops, CONNECT_HOPS, &job->count, err);
+    }
+    int code = ssh_config_resolve_server(name, "ssh", RESOLVE_MS, &job->hops[0], err);
+    job->count = code ? 0 : 1;
+    return code;
+}
+
 static int run_connect(void *context, struct error *err)
 {
     struct connect_job *job = context;
@@ -116,8 +130,7 @@ static int run_connect(void *context, struct error *err)
         return code;
     }
     place_load(&job->home, job->config->name, &job->place);
-    code = ssh_config_resolve(job->config->host ? job->config->host : job->config->name, "ssh",
-        RESOLVE_MS, job->hops, CONNECT_HOPS, &job->count, err);
+    code = resolve(job, err);
     if (!code) {
         code = add_own(job, job->hops[job->count - 1]);
         code = code ? error_errno(err, code, "the way to %s", job->config->name) : 0;

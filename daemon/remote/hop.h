@@ -67,7 +67,8 @@ struct hop {
     pid_t pid;
     int64_t authenticated_us, rtt_us;
     struct hop_report report;
-    bool reporting; /* gearsd there is being asked */
+    bool reporting;     /* gearsd there is being asked */
+    bool report_failed; /* it was, and did not come up */
     int64_t reported_ms;
     struct place place;   /* where the lab lives, as the record says */
     bool to_place;        /* the connection under way goes to that node */

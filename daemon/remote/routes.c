@@ -11,8 +11,8 @@ static enum link_service_state route_state(const struct hop *hop)
     switch (hop->machine.state) {
     case HOP_UP:
         return hop->report.known && !hop->machine.closing ? LINK_SERVICE_UP
-               : hop->reporting                           ? LINK_SERVICE_STARTING
-                                                          : LINK_SERVICE_DOWN;
+               : hop->report_failed                       ? LINK_SERVICE_DOWN
+                                                          : LINK_SERVICE_STARTING;
     case HOP_DEGRADED:
     case HOP_CONNECTING:
         return LINK_SERVICE_STARTING;

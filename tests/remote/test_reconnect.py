@@ -1,0 +1,157 @@
+"""Lost and silent connections: keys reconnect by themselves, paid hops are kept and parked."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Gears
+from hub_user import HubUser
+from olcf import Olcf
+from processes import wait_until
+from sshd import WHY_NOT, Sshd, new_key
+
+QUICK = "keepalive = 2s\nkeepalive_count = 3\nconnect_timeout = 5s\n"
+
+
+def configure(gears: Gears, lines: str) -> None:
+    """More lines for [cluster:andes]."""
+    with (gears.home / "etc/gears.conf").open("a") as conf:
+        conf.write(f"[cluster:andes]\n{lines}")
+
+
+@pytest.fixture
+def user(olcf: Olcf) -> Iterator[HubUser]:
+    """At hub1, with PASSCODEs."""
+    configure(olcf.gears, QUICK)
+    with HubUser(olcf, olcf.hub1) as user:
+        yield user
+
+
+@pytest.fixture
+def keys(gears: Gears) -> Iterator[HubUser]:
+    """At hub1, where a key without a passphrase opens the cluster."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    configure(gears, QUICK)
+    with Olcf(gears, andes_auth="publickey") as olcf:
+        key = olcf.home / ".ssh/id_ed25519"
+        new_key(key)
+        olcf.authorize(key, olcf.andes)
+        with HubUser(olcf, olcf.hub1) as user:
+            yield user
+
+
+def reached(user: HubUser) -> Sshd:
+    """The server that the hop leads to."""
+    host = user.tunnel()["host"]
+    node = next(n for n in user.olcf.andes if n.name.startswith(f"{host}."))
+    assert node.sshd
+    return node.sshd
+
+
+def connections(olcf: Olcf) -> int:
+    return sum(node.sshd.connections() for node in olcf.andes if node.sshd)
+
+
+def test_keys_need_nobody(keys: HubUser) -> None:
+    assert keys.run("start", "lab@andes").returncode == 0
+    client = keys.lab()
+    _, kernel = client.start_notebook("a.ipynb")
+    client.run(kernel, "x = 7")
+    reached(keys).disconnect()
+    wait_until(lambda: keys.tunnel()["reconnects"] == 1, "the reconnection")
+    assert keys.await_tunnel("up")["cause"] is None
+    assert client.run(kernel, "print(x)") == "7\n"
+    for pid in keys.tunnel_processes():
+        keys.kill(pid, signal.SIGKILL)
+    wait_until(lambda: keys.tunnel()["reconnects"] == 2, "the reconnection")
+    keys.await_tunnel("up")
+    assert client.run(kernel, "print(x)") == "7\n"
+    keys.run("logout", "andes")
+    assert not keys.tunnel_processes()
+
+
+def test_keys_wait_for_a_network_that_is_gone(keys: HubUser) -> None:
+    keys.run("login", "andes")
+    keys.olcf.hub1.cut()
+    reached(keys).disconnect()
+    for pid in keys.tunnel_processes():  # as a dropped line would, much later
+        keys.kill(pid, signal.SIGKILL)
+    wait_until(lambda: keys.tunnel()["cause"] == "network-down", "that the network is missed")
+    keys.olcf.hub1.mend()
+    began = time.monotonic()
+    keys.await_tunnel("up")
+    assert time.monotonic() - began < 10  # the figure stands in tests/bench
+
+
+def test_a_silent_server_is_kept(user: HubUser) -> None:
+    user.login()
+    user.run("start", "lab@andes")
+    client = user.lab()
+    _, kernel = client.start_notebook("a.ipynb")
+    client.run(kernel, "x = 8")
+    server = reached(user)
+    before = connections(user.olcf)
+    server.freeze()
+    tunnel = user.await_tunnel("degraded", 20)
+    assert tunnel["message"]
+    status = user.run("status", check=False).stdout
+    assert "degraded" in status
+    server.thaw()
+    user.await_tunnel("up", 20)
+    assert client.run(kernel, "print(x)") == "8\n"
+    assert connections(user.olcf) == before and user.olcf.passcodes_asked() == 1
+
+
+def test_no_connection_without_the_human(user: HubUser) -> None:
+    user.login()
+    server = reached(user)
+    server.disconnect()
+    tunnel = user.await_tunnel("auth-needed", 20)
+    assert "gearsctl login andes" in tunnel["message"]
+    before = connections(user.olcf)
+    # What would make a key login connect: a network change, a demand, a new gearsd.
+    user.olcf.hub1.cut()
+    user.olcf.hub1.mend()
+    assert user.run("start", "lab@andes", check=False).returncode == 7
+    user.kill_daemon()
+    assert user.tunnel()["state"] == "auth-needed"
+    time.sleep(10)  # ten rounds of the backoff that keys have, the first ones
+    assert connections(user.olcf) == before
+    events = user.run("events").stdout
+    assert "auth-needed" in events
+
+
+def test_restarted_sshd_ends_nothing(user: HubUser) -> None:
+    user.login()
+    server = reached(user)
+    server.restart(disconnect=False)
+    user.run("start", "lab@andes")
+    assert user.tunnel()["state"] == "up" and user.olcf.passcodes_asked() == 1
+
+
+def test_policy_ends_a_hop_in_time(olcf: Olcf) -> None:
+    configure(olcf.gears, "max_age = 8s\n")
+    with HubUser(olcf, olcf.hub1) as user:
+        user.login()
+        assert user.tunnel()["expires_at"]
+        tunnel = user.await_tunnel("auth-needed", 30)
+        assert tunnel["cause"] == "policy" and "PASSCODE" in tunnel["message"]
+        assert not user.tunnel_processes()
+
+
+def test_changed_host_key_is_refused(keys: HubUser) -> None:
+    known = Path(keys.olcf.home / ".ssh/known_hosts")
+    other = keys.olcf.folder / "other"
+    new_key(other)
+    key = other.with_suffix(".pub").read_text().split()[:2]
+    lines = [line.split() for line in known.read_text().splitlines()]
+    known.write_text("".join(f"{line[0]} {' '.join(key)}\n" for line in lines))
+    result = keys.run("login", "andes", check=False)
+    assert result.returncode == 1
+    assert result.stderr.count("SHA256:") == 2 and str(known) in result.stderr
+    assert keys.tunnel()["cause"] == "host-key-changed"
