@@ -10,6 +10,7 @@ struct login {
     struct hop_visitor visitor; /* first: the same address */
     struct hop *hop;
     struct varlink_call *call;
+    bool out; /* a logout: whatever ends it is its success */
 };
 
 static struct hop *call_hop(
@@ -86,6 +87,7 @@ static void on_done(struct hop_visitor *visitor, int code, const struct error *e
     struct login *login = (struct login *)visitor;
     struct varlink_call *call = login->call;
     struct hop *hop = login->hop;
+    code = login->out ? 0 : code;
     free(login);
     varlink_call_on_close(call, NULL, NULL);
     if (code) {
@@ -155,9 +157,10 @@ void method_answer_prompt(struct varlink_call *call, const cJSON *parameters, vo
 void method_logout(struct varlink_call *call, const cJSON *parameters, void *context)
 {
     struct hop *hop = call_hop(context, call, parameters);
-    if (hop) {
-        hop_logout(hop);
-        varlink_call_reply(call, tunnel_object(hop));
+    struct login *login = hop ? make_login(call, hop) : NULL;
+    if (login) {
+        login->out = true;
+        hop_logout(hop, &login->visitor);
     }
 }
 

@@ -307,6 +307,16 @@ static bool is_arrived(const struct hop *hop)
            hop->report.known && !hop->machine.closing;
 }
 
+static void append(struct hop *hop, struct hop_visitor *visitor)
+{
+    struct hop_visitor **end = &hop->visitors;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    visitor->next = NULL;
+    *end = visitor;
+}
+
 void hop_login(
     struct hop *hop, const struct hop_login_options *options, struct hop_visitor *visitor)
 {
@@ -315,12 +325,7 @@ void hop_login(
         return;
     }
     visitor->asked = options->attended && !find_asked(hop);
-    struct hop_visitor **end = &hop->visitors;
-    while (*end) {
-        end = &(*end)->next;
-    }
-    visitor->next = NULL;
-    *end = visitor;
+    append(hop, visitor);
     snprintf(hop->agent, sizeof hop->agent, "%s", options->agent ? options->agent : "");
     if (hop->machine.state == HOP_DOWN || hop->machine.state == HOP_AUTH_NEEDED ||
         options->force) {
@@ -353,11 +358,17 @@ void hop_leave(struct hop *hop, struct hop_visitor *visitor)
     }
 }
 
-void hop_logout(struct hop *hop)
+void hop_logout(struct hop *hop, struct hop_visitor *visitor)
 {
     log_audit("logout cluster=%s", hop->config->name);
     hop_set_message(hop, "%s", "");
+    if (visitor) {
+        append(hop, visitor);
+    }
     hop_apply(hop, HOP_LOGOUT);
+    if (visitor && !hop->tunnel && !hop->preparing) {
+        hop_finish_visitors(hop, 0, "");
+    }
 }
 
 void hop_probe(struct hop *hop)

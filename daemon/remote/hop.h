@@ -114,7 +114,9 @@ void hop_login(
     struct hop *hop, const struct hop_login_options *options, struct hop_visitor *visitor);
 /* The visitor leaves; the login that it was asked for ends. */
 void hop_leave(struct hop *hop, struct hop_visitor *visitor);
-void hop_logout(struct hop *hop);
+/* Close it and want it no more. `visitor` (NULL: nobody) hears when it is closed, by its done
+ * with whatever code. */
+void hop_logout(struct hop *hop, struct hop_visitor *visitor);
 /* Replace whoever holds run/<cluster>.sck; a visitor's done tells how it went. */
 void hop_takeover(struct hop *hop, struct hop_visitor *visitor);
 /* Pass answers on. 0; -ESTALE: that is not asked (any more); -EINVAL: their number. */

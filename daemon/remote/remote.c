@@ -210,7 +210,7 @@ void remote_close_all(struct remote *remote)
 {
     for (struct hop *hop = remote->hops; hop; hop = hop->next) {
         if (hop->machine.wanted || hop->tunnel || hop->preparing) {
-            hop_logout(hop);
+            hop_logout(hop, NULL);
         }
     }
 }

@@ -72,7 +72,7 @@ def test_keys_need_nobody(keys: HubUser) -> None:
     keys.await_tunnel("up")
     assert client.run(kernel, "print(x)") == "7\n"
     keys.run("logout", "andes")
-    assert not keys.tunnel_processes()
+    wait_until(lambda: not keys.tunnel_processes(), "the end of the tunnel")
 
 
 def test_keys_wait_for_a_network_that_is_gone(keys: HubUser) -> None:
