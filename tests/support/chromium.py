@@ -17,6 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,9 @@ class ProtocolError(Exception):
 
 
 class Browser:
-    """One Chromium with a profile of its own."""
+    """One Chromium with a profile of its own; `prefix` leads onto another host."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: Sequence[str] = ()) -> None:
         program = shutil.which("chromium") or shutil.which("chromium-browser")
         assert program, "chromium is missing; contrib/test.sh installs it"
         self.home = Path(tempfile.mkdtemp(prefix="gb", dir="/tmp"))
@@ -142,7 +143,7 @@ class Browser:
 
         self.log = (self.home / "log").open("wb")
         self.process = subprocess.Popen(
-            [program, *OPTIONS, f"--user-data-dir={self.home / 'profile'}", "about:blank"],
+            [*prefix, program, *OPTIONS, f"--user-data-dir={self.home / 'profile'}", "about:blank"],
             pass_fds=(3, 4),
             preexec_fn=give_pipes,
             stdin=subprocess.DEVNULL,

@@ -14,10 +14,10 @@ import pytest
 from conftest import Gears
 from processes import wait_until
 
-# Reaps what it inherits, as an init does.
+# Reaps what it inherits, as an init does; ends, and all with it, when the test's run is gone.
 INIT = (
-    "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
-    'print("up", flush=True); [signal.pause() for _ in iter(int, 1)]'
+    "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    'print("up", flush=True); sys.stdin.read()'
 )
 
 
@@ -36,7 +36,9 @@ class Host(Gears):
     def __init__(self, gears: Gears, name: str) -> None:
         self.__dict__.update(vars(gears))
         self.name = name
-        self.boot_file = Path(tempfile.mkstemp(prefix="gb", dir="/tmp")[1])
+        number, path = tempfile.mkstemp(prefix="gb", dir="/tmp")
+        os.close(number)
+        self.boot_file = Path(path)
 
     def __enter__(self) -> Host:
         self.boot()
@@ -45,18 +47,25 @@ class Host(Gears):
     def boot(self) -> None:
         """Come up, with a new boot id and no process of an earlier life."""
         self.boot_file.write_text(f"{uuid.uuid4()}\n")
-        script = (
-            f"hostname {self.name} && ip link set lo up && mount -t proc proc /proc && "
-            f"mount --bind {self.boot_file} /proc/sys/kernel/random/boot_id && "
-            f"exec {sys.executable} -c '{INIT}'"
-        )
+        steps = [*self.boot_steps(), f"exec {sys.executable} -S -c '{INIT}'"]
         words = ["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "--kill-child"]
-        self.holder = subprocess.Popen([*words, "sh", "-c", script], stdout=subprocess.PIPE)
+        words += ["sh", "-c", " && ".join(steps)]
+        pipe = subprocess.PIPE
+        self.holder = subprocess.Popen(words, stdin=pipe, stdout=pipe)
         assert self.holder.stdout is not None
         assert self.holder.stdout.readline() == b"up\n", f"{self.name} did not come up"
         children = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children")
         self.init = int(children.read_text().split()[0])
         self.prefix = ["nsenter", "-t", str(self.init), "--net", "--uts", "--mount", "--pid"]
+
+    def boot_steps(self) -> list[str]:
+        """Shell commands run on the new host before anything else."""
+        return [
+            f"hostname {self.name}",
+            "ip link set lo up",
+            "mount -t proc proc /proc",
+            f"mount --bind {self.boot_file} /proc/sys/kernel/random/boot_id",
+        ]
 
     def crash(self) -> None:
         """Lose power: everything that ran here is gone at once."""
