@@ -8,7 +8,7 @@ GEARS_HOME=${GEARS_HOME:-$HOME/gears}
 export GEARS_HOME
 build=${GEARS_BUILD:-$source/build/release}
 packages="build-essential cmake ninja-build pkg-config libevent-dev libcjson-dev libinih-dev
-    python3-venv libsystemd-dev"
+    libssh2-1-dev libssl-dev python3-venv libsystemd-dev"
 
 # shellcheck source=contrib/tools.sh
 . "$source/contrib/tools.sh"
@@ -19,7 +19,7 @@ say() {
 
 missing_tools() {
     missing_commands cc cmake ninja pkg-config python3
-    missing_libraries libevent_core libcjson inih
+    missing_libraries libevent_core libcjson inih libssh2 libcrypto
     missing_venv
 }
 
@@ -33,7 +33,7 @@ if [ -n "$missing" ]; then
     elif has_conda; then
         say "installing build tools from conda-forge into build/tools: missing $missing"
         conda_install "$source/build/tools" c-compiler cmake ninja pkg-config libevent cjson \
-            inih python || true
+            inih libssh2 openssl python || true
     fi
     missing=$(missing_tools)
     if [ -n "$missing" ]; then

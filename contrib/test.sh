@@ -15,11 +15,12 @@ mkdir -p "$logs"
 venv=${GEARS_TEST_VENV:-$source/build/test-venv}
 old_venv=${GEARS_TEST_OLD_VENV:-$source/build/test-venv-jupyter1}
 packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
-    libsystemd-dev python3-venv clang libclang-rt-14-dev clang-format varlink-go chromium
-    faketime fuse3 sshfs openssh-sftp-server strace iproute2 util-linux procps shellcheck curl
-    zsh fish mandoc"
+    libsystemd-dev libssh2-1-dev libssl-dev libpam0g-dev python3-venv clang libclang-rt-14-dev
+    clang-format varlink-go chromium faketime fuse3 sshfs openssh-sftp-server openssh-server
+    openssh-client strace iproute2 iptables util-linux procps shellcheck curl zsh fish tcsh mandoc"
 commands="gcc clang cmake ninja pkg-config git python3 clang-format varlink-go-certification
-    chromium faketime fusermount3 sshfs strace ip unshare nsenter ps shellcheck curl mandoc"
+    chromium faketime fusermount3 sshfs sshd ssh strace ip iptables unshare nsenter ps shellcheck
+    curl tcsh mandoc"
 missing=
 passed=0
 failed=0
@@ -57,7 +58,7 @@ step() {
 missing_tools() {
     # shellcheck disable=SC2086 # a list of words
     missing_commands $commands
-    missing_libraries libevent_core libcjson inih
+    missing_libraries libevent_core libcjson inih libssh2 libcrypto pam
     missing_venv
 }
 
@@ -69,7 +70,8 @@ install_packages() {
     elif [ -n "$(missing_tools)" ]; then
         # (Not part of the project's own test run.)
         conda_install "$source/build/test-tools" c-compiler gcc clang clang-tools compiler-rt \
-            cmake ninja pkg-config libevent cjson inih python git shellcheck mandoc || true
+            cmake ninja pkg-config libevent cjson inih libssh2 openssl python git shellcheck \
+            mandoc || true
     fi
     missing=$(missing_tools)
     [ -z "$missing" ]

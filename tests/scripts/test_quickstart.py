@@ -86,7 +86,7 @@ def test_conda_forge_gives_an_ordinary_user_the_tools(machine: Machine) -> None:
     assert machine.quickstart().returncode == 9  # of the stand-in's cmake
     tools = machine.checkout / "build/tools"
     asked = (machine.checkout / "build/tools.asked").read_text()
-    assert asked == "c-compiler cmake ninja pkg-config libevent cjson inih python\n"
+    assert asked == "c-compiler cmake ninja pkg-config libevent cjson inih libssh2 openssl python\n"
     configured = (machine.checkout / "build/tools.cmake").read_text()
     assert f"-DCMAKE_PREFIX_PATH={tools} -DCMAKE_BUILD_RPATH={tools}/lib" in configured
     assert machine.quickstart().returncode == 9
