@@ -16,7 +16,13 @@
 #include "common/file.h"
 #include "common/host.h"
 
-enum { LOG_TAIL = 256 << 10, OUTPUT_MOST = 4 << 20, SECRET_MOST = 4096, CONFIG_MOST = 1 << 20 };
+enum {
+    LOG_TAIL = 256 << 10,
+    OUTPUT_MOST = 4 << 20,
+    SECRET_MOST = 4096,
+    CONFIG_MOST = 1 << 20,
+    RECORD_MOST = 64 << 10
+};
 
 struct bundle {
     struct cli *cli;
@@ -131,6 +137,31 @@ static void store_logs(struct bundle *bundle)
     }
 }
 
+/* What hubs wrote down about hops: each hub's own records and ends, and where services live.
+ * Nothing that a human typed was ever in them. */
+static void store_hops(struct bundle *bundle)
+{
+    static const char *const patterns[] = {
+        "state/*/hop/*.rec", "state/*/hop/*.end", "state/@cluster/*.rec", "run/*.lease"};
+    struct text all = {0};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        glob_t found;
+        if (glob(patterns[i], 0, NULL, &found)) {
+            continue;
+        }
+        for (size_t k = 0; k < found.gl_pathc && all.length < OUTPUT_MOST; k++) {
+            char *text = NULL;
+            if (!file_read(found.gl_pathv[k], RECORD_MOST, &text, NULL, NULL)) {
+                text_printf(&all, "--- %s\n%s\n", found.gl_pathv[k], text);
+            }
+            free(text);
+        }
+        globfree(&found);
+    }
+    store(bundle, "hops.txt", text_string(&all));
+    text_finish(&all);
+}
+
 static void gather(struct bundle *bundle)
 {
     char path[PATH_MAX + 32];
@@ -150,6 +181,7 @@ static void gather(struct bundle *bundle)
     store_output(bundle, "disk.txt", (const char *[]){"df", "-hT", root, NULL});
     store_output(bundle, "files.txt",
         (const char *[]){"ls", "-laR", "--time-style=full-iso", "run", "state", NULL});
+    store_hops(bundle);
     store_logs(bundle);
 }
 

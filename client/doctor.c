@@ -29,19 +29,26 @@ static const struct check {
     {"writable", check_writable, true, BOUND_MS},
     {"space", check_space, true, BOUND_MS},
     {"socket-paths", check_socket_paths, true, BOUND_MS},
+    {"hop-paths", check_hop_paths, true, BOUND_MS},
     {"short-folders", check_short_folders, true, BOUND_MS},
     {"configuration", check_configuration, true, BOUND_MS},
     {"lease", check_lease, true, BOUND_MS},
     {"stale-sockets", check_stale_sockets, true, BOUND_MS},
+    {"hop-leases", check_hop_leases, true, BOUND_MS},
+    {"hop-sockets", check_hop_sockets, true, BOUND_MS},
+    {"strays", check_strays, true, BOUND_MS},
     {"other-hosts", check_other_hosts, true, BOUND_MS},
     {"daemon", check_daemon, true, 3 * BOUND_MS},
     {"relay", check_relay, true, 3 * BOUND_MS},
     {"builds", check_builds, true, BOUND_MS},
     {"services", check_services, true, 2 * BOUND_MS},
+    {"hops", check_hops, true, BOUND_MS},
     {"python", check_python, true, LONG_BOUND_MS},
     {"clock", check_clock, true, BOUND_MS},
+    {"other-clocks", check_other_clocks, true, BOUND_MS},
     {"descriptors", check_descriptors, false, BOUND_MS},
-    {"logout", check_logout, false, BOUND_MS},
+    {"logout", check_logout, true, BOUND_MS},
+    {"forwarding", check_forwarding, false, BOUND_MS},
 };
 
 /* One report is one datagram of text: kind, message, remedy, separated by newlines. */
@@ -154,8 +161,17 @@ static void run_check(
         *home_hangs = check->home;
         kill(pid, SIGKILL);
     }
-    if (pid > 0) {
-        waitpid(pid, NULL, ended ? 0 : WNOHANG); /* the kernel may hold it: do not wait */
+    int status = 0;
+    if (pid > 0) { /* the kernel may hold it: do not wait */
+        waitpid(pid, &status, ended ? 0 : WNOHANG);
+    }
+    if (ended && WIFSIGNALED(status)) {
+        char text[200];
+        snprintf(text, sizeof text,
+            "F\nthe check itself was ended by signal %s; what else it would say is not known\n"
+            "report it with: gearsctl doctor --bundle FILE",
+            signal_name(WTERMSIG(status)));
+        take_report(result, check->name, text);
     }
 }
 

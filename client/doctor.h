@@ -26,6 +26,16 @@ void doctor_fixed(struct doctor *doctor, const char *remedy, const char *format,
 void doctor_note(struct doctor *doctor, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What checks share; doctor_daemon.c. */
+/* Connect and look at who listens. The peer's pid, −errno when nobody does. */
+pid_t doctor_listener(const char *path, int type);
+/* One reply of gearsd's without starting it; NULL when there is none. Takes `parameters`. */
+cJSON *doctor_ask(struct doctor *doctor, const char *method, cJSON *parameters);
+bool doctor_daemon_runs(struct doctor *doctor);
+/* Whether what stands in run/, state/ or log/ under this name is a host's: "@cluster" is none.
+ */
+bool doctor_is_host(const char *name);
+
 /* The checks. doctor_home.c: below GEARS_HOME. */
 void check_home(struct doctor *doctor);
 void check_filesystem(struct doctor *doctor);
@@ -44,8 +54,21 @@ void check_services(struct doctor *doctor);
 /* doctor_host.c: this machine, the configuration, Python. */
 void check_configuration(struct doctor *doctor);
 void check_python(struct doctor *doctor);
-void check_clock(struct doctor *doctor);
 void check_descriptors(struct doctor *doctor);
+/* doctor_clock.c: this host's clock beside its own past and beside other hosts'. */
+void check_clock(struct doctor *doctor);
+void check_other_clocks(struct doctor *doctor);
+/* doctor_logout.c: what goes on when its user has left. */
 void check_logout(struct doctor *doctor);
+/* doctor_sshd.c: whether a laptop may forward to a socket here. */
+void check_forwarding(struct doctor *doctor);
+/* doctor_hop.c: hops and what they need here. */
+void check_hop_paths(struct doctor *doctor);
+void check_hops(struct doctor *doctor);
+/* doctor_lease.c: which hub serves run/CLUSTER.sck. */
+void check_hop_leases(struct doctor *doctor);
+/* doctor_stray.c: sockets and processes that nobody answers for. */
+void check_hop_sockets(struct doctor *doctor);
+void check_strays(struct doctor *doctor);
 
 #endif

@@ -18,8 +18,7 @@
 
 enum { ANSWER_MS = 1500, RELAY_TRIES = 20, RELAY_PAUSE_MS = 100 };
 
-/* Connect and look at who listens. The peer's pid, −errno when nobody does. */
-static pid_t find_listener(const char *path, int type)
+pid_t doctor_listener(const char *path, int type)
 {
     struct ucred peer = {0};
     int fd = unix_connect(path, type, true, NULL);
@@ -37,8 +36,7 @@ static bool is_stopped(pid_t pid)
     return !proc_stat_read(pid, &stat) && (stat.state == 'T' || stat.state == 't');
 }
 
-/* One reply of gearsd's without starting it; NULL when there is none. */
-static cJSON *ask(struct doctor *doctor, const char *method, cJSON *parameters)
+cJSON *doctor_ask(struct doctor *doctor, const char *method, cJSON *parameters)
 {
     char path[PATH_MAX], full[80], *error = NULL;
     bool continues;
@@ -61,11 +59,16 @@ static cJSON *ask(struct doctor *doctor, const char *method, cJSON *parameters)
     return reply;
 }
 
-static bool daemon_runs(struct doctor *doctor)
+bool doctor_daemon_runs(struct doctor *doctor)
 {
     char path[PATH_MAX];
     return !home_path(&doctor->cli->home, path, "run", "gearsd.sck") &&
-           find_listener(path, SOCK_STREAM) > 0;
+           doctor_listener(path, SOCK_STREAM) > 0;
+}
+
+bool doctor_is_host(const char *name)
+{
+    return name[0] != '.' && name[0] != '@' && strlen(name) < HOST_NAME_SIZE;
 }
 
 /* 1 its holder lives, 0 it is dead, −ENOENT there is none; where = "HOST, pid N". */
@@ -98,7 +101,7 @@ void check_lease(struct doctor *doctor)
         return;
     }
     int alive = judge_lease(doctor, path, where, sizeof where);
-    bool runs = daemon_runs(doctor);
+    bool runs = doctor_daemon_runs(doctor);
     if (alive == -ENOENT && runs) {
         doctor_find(
             doctor, "gearsctl daemon restart", "gearsd runs without its lease %s", path);
@@ -111,6 +114,12 @@ void check_lease(struct doctor *doctor)
     }
 }
 
+/* Those are check_hop_sockets' matter. */
+static bool is_of_hop(const char *name)
+{
+    return name[0] && strchr("tfg", name[0]) && name[1] == '-';
+}
+
 static void check_stale(struct doctor *doctor, const char *part)
 {
     char folder[PATH_MAX], path[PATH_MAX + 256], remedy[PATH_MAX + 264];
@@ -119,8 +128,8 @@ static void check_stale(struct doctor *doctor, const char *part)
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         size_t n = strlen(entry->d_name);
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (n < 5 || strcmp(entry->d_name + n - 4, ".sck") != 0 ||
-            find_listener(path, SOCK_STREAM) != -ECONNREFUSED) {
+        if (n < 5 || strcmp(entry->d_name + n - 4, ".sck") != 0 || is_of_hop(entry->d_name) ||
+            doctor_listener(path, SOCK_STREAM) != -ECONNREFUSED) {
             continue; /* a datagram or seqpacket one gives EPROTOTYPE while somebody has it */
         }
         snprintf(remedy, sizeof remedy, "rm %s", path);
@@ -141,7 +150,7 @@ static int count_keepers(struct doctor *doctor)
     DIR *dir = home_path(&doctor->cli->home, folder, "run", "link") ? NULL : opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        count += !strncmp(entry->d_name, "k-", 2) && find_listener(path, SOCK_SEQPACKET) > 0;
+        count += !strncmp(entry->d_name, "k-", 2) && doctor_listener(path, SOCK_SEQPACKET) > 0;
     }
     if (dir) {
         closedir(dir);
@@ -156,8 +165,8 @@ void check_stale_sockets(struct doctor *doctor)
     static const char *const parts[] = {"", "own", "link"};
     char path[PATH_MAX], where[200];
     bool dead = !home_path(&doctor->cli->home, path, "run", "gearsd.lease") &&
-                judge_lease(doctor, path, where, sizeof where) == 0 && !daemon_runs(doctor) &&
-                !count_keepers(doctor);
+                judge_lease(doctor, path, where, sizeof where) == 0 &&
+                !doctor_daemon_runs(doctor) && !count_keepers(doctor);
     for (size_t i = 0; dead && i < sizeof parts / sizeof *parts; i++) {
         check_stale(doctor, parts[i]);
     }
@@ -170,7 +179,8 @@ void check_other_hosts(struct doctor *doctor)
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         snprintf(path, sizeof path, "%s/%s/gearsd.lease", folder, entry->d_name);
-        if (entry->d_name[0] != '.' && strcmp(entry->d_name, doctor->cli->home.host) != 0 &&
+        if (doctor_is_host(entry->d_name) &&
+            strcmp(entry->d_name, doctor->cli->home.host) != 0 &&
             judge_lease(doctor, path, where, sizeof where) == 1) {
             doctor_note(doctor,
                 "another host has a gearsd, as far as can be told from here: %s", where);
@@ -195,7 +205,7 @@ void check_daemon(struct doctor *doctor)
     if (home_path(&doctor->cli->home, path, "run", "gearsd.sck")) {
         return;
     }
-    pid_t pid = find_listener(path, SOCK_STREAM);
+    pid_t pid = doctor_listener(path, SOCK_STREAM);
     if (pid <= 0) {
         int keepers = count_keepers(doctor);
         if (keepers && !(doctor->fix && start_daemon())) {
@@ -210,7 +220,7 @@ void check_daemon(struct doctor *doctor)
         }
         return;
     }
-    cJSON *hello = ask(doctor, "Hello", NULL);
+    cJSON *hello = doctor_ask(doctor, "Hello", NULL);
     if (!hello && is_stopped(pid)) {
         snprintf(remedy, sizeof remedy, "kill -CONT %d", (int)pid);
         doctor_find(doctor, remedy, "gearsd is stopped (pid %d)", (int)pid);
@@ -225,13 +235,14 @@ void check_daemon(struct doctor *doctor)
 void check_relay(struct doctor *doctor)
 {
     char path[PATH_MAX], remedy[80];
-    if (!daemon_runs(doctor) || home_path(&doctor->cli->home, path, "run", "link/relay.sck")) {
+    if (!doctor_daemon_runs(doctor) ||
+        home_path(&doctor->cli->home, path, "run", "link/relay.sck")) {
         return;
     }
-    pid_t pid = find_listener(path, SOCK_SEQPACKET);
+    pid_t pid = doctor_listener(path, SOCK_SEQPACKET);
     for (int i = 0; i < RELAY_TRIES && pid <= 0 && pid != -EAGAIN; i++) {
         poll(NULL, 0, RELAY_PAUSE_MS); /* gearsd may be starting another just now */
-        pid = find_listener(path, SOCK_SEQPACKET);
+        pid = doctor_listener(path, SOCK_SEQPACKET);
     }
     if (pid > 0 && is_stopped(pid)) {
         snprintf(remedy, sizeof remedy, "kill -CONT %d", (int)pid);
@@ -249,8 +260,8 @@ void check_relay(struct doctor *doctor)
 
 void check_builds(struct doctor *doctor)
 {
-    cJSON *hello = ask(doctor, "Hello", NULL),
-          *status = hello ? ask(doctor, "Status", NULL) : NULL;
+    cJSON *hello = doctor_ask(doctor, "Hello", NULL),
+          *status = hello ? doctor_ask(doctor, "Status", NULL) : NULL;
     const char *build = json_text(hello, "build"), *relay = json_text(hello, "relay_build");
     const cJSON *service;
     doctor_note(doctor, "gearsctl %s, gearsd %s, relay %s", GEARS_BUILD_ID,
@@ -302,7 +313,7 @@ static void check_service(struct doctor *doctor, const cJSON *service)
 
 void check_services(struct doctor *doctor)
 {
-    cJSON *status = ask(doctor, "Status", NULL);
+    cJSON *status = doctor_ask(doctor, "Status", NULL);
     const cJSON *service;
     cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(status, "services"))
     {

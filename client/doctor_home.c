@@ -98,24 +98,67 @@ static const char *filesystem_name(long type)
     return "a local file system";
 }
 
-/* A socket's file must be possible where the sockets are to be. */
-static void try_socket(struct doctor *doctor, const char *folder, const char *kind)
+/* What a socket is for: bound, listened on, connected to and removed. 0 or a negative errno. */
+static int use_socket(const char *path)
 {
     struct sockaddr_un address;
+    struct error err;
+    int code = unix_address(&address, path, &err), fd = -1, peer = -1;
+    if (!code) {
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        code = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 1)
+                   ? -errno
+                   : 0;
+    }
+    if (!code) {
+        peer = unix_connect(path, SOCK_STREAM, true, NULL);
+        code = peer < 0 ? peer : 0;
+    }
+    if (peer >= 0) {
+        close(peer);
+    }
+    if (fd >= 0) {
+        unlink(path);
+        close(fd);
+    }
+    return code;
+}
+
+/* Where sockets are to be, one must be possible. A folder that is full, read-only or too deep
+ * is the matter of other checks. */
+static void try_socket(struct doctor *doctor, const char *folder, const char *kind)
+{
     char path[PATH_MAX + 32], tag[9];
     nonce_hex(tag, 4);
     snprintf(path, sizeof path, "%s/.%s", folder, tag);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && !unix_address(&address, path, NULL)) {
-        if (!bind(fd, (struct sockaddr *)&address, sizeof address)) {
-            unlink(path);
-        } else if (errno != EROFS && errno != ENOSPC && errno != EDQUOT && errno != EACCES) {
-            doctor_find(doctor, "set GEARS_HOME to a folder on another file system",
-                "%s (%s) cannot hold sockets: %s", folder, kind, strerror(errno));
-        }
+    int code = use_socket(path);
+    if (code && code != -EROFS && code != -ENOSPC && code != -EDQUOT && code != -EACCES &&
+        code != -ENAMETOOLONG) {
+        doctor_find(doctor, "set GEARS_HOME to a folder on another file system",
+            "%s (%s) cannot hold sockets: %s", folder, kind, strerror(-code));
     }
-    if (fd >= 0) {
-        close(fd);
+}
+
+/* run/<host>, and run/ for what laptops forward to, which may be on another one; where neither
+ * is made yet, the home itself. */
+static void try_sockets(struct doctor *doctor, const char *root)
+{
+    char folders[3][PATH_MAX];
+    struct stat st;
+    dev_t seen = 0;
+    bool any = false;
+    snprintf(folders[1], PATH_MAX, "%s/run", root);
+    snprintf(folders[2], PATH_MAX, "%s", root);
+    for (int i = home_path(&doctor->cli->home, folders[0], "run", "%s", "") ? 1 : 0; i < 3;
+         i++) {
+        struct statfs fs;
+        if (stat(folders[i], &st) || (any && (i == 2 || st.st_dev == seen)) ||
+            statfs(folders[i], &fs)) {
+            continue;
+        }
+        try_socket(doctor, folders[i], filesystem_name((long)fs.f_type));
+        seen = st.st_dev;
+        any = true;
     }
 }
 
@@ -123,7 +166,6 @@ void check_filesystem(struct doctor *doctor)
 {
     const char *root = doctor->cli->home.root;
     struct statfs fs;
-    char folder[PATH_MAX];
     if (statfs(root, &fs)) {
         return; /* check_home has said so */
     }
@@ -134,9 +176,7 @@ void check_filesystem(struct doctor *doctor)
     } else {
         doctor_note(doctor, "%s is on %s", root, kind);
     }
-    if (!home_path(&doctor->cli->home, folder, "run", "%s", "") && !access(folder, F_OK)) {
-        try_socket(doctor, folder, kind);
-    }
+    try_sockets(doctor, root);
 }
 
 /* The clock of the file server, seen in a fresh file's time. */

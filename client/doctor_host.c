@@ -1,20 +1,16 @@
 /* doctor's checks of this machine, of the configuration, of Python. */
-#include <dirent.h>
-#include <glob.h>
 #include <ini.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/doctor.h"
 #include "client/program.h"
 
-enum { DESCRIPTORS_LEAST = 1024, DESCRIPTORS_SPARE = 64, YEAR_LEAST = 2026 };
+enum { DESCRIPTORS_LEAST = 1024, DESCRIPTORS_SPARE = 64 };
 
 void check_configuration(struct doctor *doctor)
 {
@@ -133,31 +129,6 @@ void check_python(struct doctor *doctor)
     }
 }
 
-void check_clock(struct doctor *doctor)
-{
-    time_t now = time(NULL);
-    struct tm parts;
-    gmtime_r(&now, &parts);
-    if (parts.tm_year + 1900 < YEAR_LEAST) {
-        doctor_find(doctor, "tell your site: this host's clock is wrong",
-            "this host believes it is the year %d", parts.tm_year + 1900);
-    }
-    char path[PATH_MAX];
-    glob_t found;
-    if (home_path(&doctor->cli->home, path, "log", "gearsd/*.log") ||
-        glob(path, 0, NULL, &found)) {
-        return;
-    }
-    /* Segments are named by the microsecond they were begun in. */
-    const char *name = strrchr(found.gl_pathv[found.gl_pathc - 1], '/') + 1;
-    long long begun = strtoll(name, NULL, 10) / 1000000;
-    if (begun > (long long)now + 60) {
-        doctor_find(doctor, "tell your site: this host's clock went back",
-            "gearsd's log begins %lld s in the future", begun - (long long)now);
-    }
-    globfree(&found);
-}
-
 void check_descriptors(struct doctor *doctor)
 {
     struct rlimit limit;
@@ -175,47 +146,5 @@ void check_descriptors(struct doctor *doctor)
     }
     if (file) {
         fclose(file);
-    }
-}
-
-/* The last KillUserProcesses= of logind.conf(5) and its drop-ins: 1, 0, −1 for unset. */
-static int read_kill_setting(void)
-{
-    static const char *const patterns[] = {"/usr/lib/systemd/logind.conf.d/*.conf",
-        "/etc/systemd/logind.conf", "/etc/systemd/logind.conf.d/*.conf",
-        "/run/systemd/logind.conf.d/*.conf"};
-    int setting = -1;
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        glob_t found;
-        if (glob(patterns[i], 0, NULL, &found)) {
-            continue;
-        }
-        for (size_t k = 0; k < found.gl_pathc; k++) {
-            FILE *file = fopen(found.gl_pathv[k], "re");
-            char line[256], value[32];
-            while (file && fgets(line, sizeof line, file)) {
-                if (sscanf(line, " KillUserProcesses = %31s", value) == 1) {
-                    setting = strchr("yYtT1", *value) || !strcasecmp(value, "on");
-                }
-            }
-            if (file) {
-                fclose(file);
-            }
-        }
-        globfree(&found);
-    }
-    return setting;
-}
-
-void check_logout(struct doctor *doctor)
-{
-    struct passwd *user = getpwuid(geteuid());
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "/var/lib/systemd/linger/%s", user ? user->pw_name : "");
-    bool linger = user && !access(path, F_OK);
-    if (read_kill_setting() == 1 && !linger) {
-        doctor_find(doctor, "loginctl enable-linger",
-            "this host kills all processes of a user at the last logout "
-            "(KillUserProcesses=yes in logind.conf)");
     }
 }

@@ -158,14 +158,40 @@ void redact_line(const struct secrets *secrets, const char *line, struct text *o
     text_finish(&known);
 }
 
+/* "-----BEGIN OPENSSH PRIVATE KEY-----", wherever in the line; and its END. */
+static bool names_key(const char *line, const char *edge)
+{
+    const char *at = strstr(line, edge);
+    return at && strstr(at, "PRIVATE KEY");
+}
+
+/* A log's end may have been cut inside one: then its END comes before any BEGIN. */
+static bool begins_in_key(const char *text)
+{
+    const char *end = strstr(text, "-----END "), *begin = strstr(text, "-----BEGIN ");
+    return end && (!begin || end < begin) &&
+           !strncmp(end + strcspn(end, "P\n"), "PRIVATE KEY", strlen("PRIVATE KEY"));
+}
+
 void redact_text(const struct secrets *secrets, const char *text, struct text *out)
 {
+    bool in_key = begins_in_key(text);
+    if (in_key) {
+        text_printf(out, "%s\n", mark);
+    }
     while (*text) {
         size_t n = strcspn(text, "\n");
         char *line = strndup(text, n);
-        if (line) {
+        bool begins = line && !in_key && names_key(line, "-----BEGIN ");
+        if (begins) {
+            text_printf(out, "%s\n", mark);
+        } else if (line && !in_key) {
             redact_line(secrets, line, out);
             text_append(out, "\n", 1);
+        }
+        in_key = in_key || begins;
+        if (line && in_key && names_key(line, "-----END ")) {
+            in_key = false;
         }
         free(line);
         text += n + (text[n] == '\n');

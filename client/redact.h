@@ -7,8 +7,9 @@
 #include "common/text.h"
 
 /* Secrets known by heart; zero-initialise. */
+enum { SECRETS_MOST = 4096 };
 struct secrets {
-    char *items[64];
+    char *items[SECRETS_MOST];
     size_t count;
 };
 
@@ -21,7 +22,7 @@ void secrets_finish(struct secrets *secrets); /* wipes */
  * such as token, password, PASSCODE, cookie, authorization, in addresses, options, assignments
  * and headers. Paths stay. */
 void redact_line(const struct secrets *secrets, const char *line, struct text *out);
-/* Every line of a text. */
+/* Every line of a text; of a private key (PEM) nothing is left but that there was one. */
 void redact_text(const struct secrets *secrets, const char *text, struct text *out);
 
 #endif

@@ -17,7 +17,8 @@
 
 enum { END_MS = 20000, KILL_MS = 5000, PAUSE_MS = 20, PEERS_MOST = 2050 };
 
-/* gearsd, the relay, the keepers: whoever listens on our sockets, told apart from later ones.
+/* gearsd, the relay, keepers, tunnels: whoever listens on our sockets, told apart from later
+ * ones.
  */
 struct peers {
     struct proc_stat items[PEERS_MOST];
@@ -47,7 +48,8 @@ static void find_peers(const struct home *home, struct peers *peers)
     DIR *dir = home_path(home, folder, "run", "link") ? NULL : opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (!strncmp(entry->d_name, "k-", 2) || !strcmp(entry->d_name, "relay.sck")) {
+        if (!strncmp(entry->d_name, "k-", 2) || !strncmp(entry->d_name, "t-", 2) ||
+            !strcmp(entry->d_name, "relay.sck")) {
             add_peer(peers, path, SOCK_SEQPACKET);
         }
     }
@@ -119,9 +121,14 @@ static int print_plan(struct cli *cli, const struct plan *plan)
                 (const char *const *)plan->removes, (int)plan->remove_count));
         cJSON_AddItemToObject(out, "keep",
             cJSON_CreateStringArray((const char *const *)plan->keeps, (int)plan->keep_count));
+        cJSON_AddItemToObject(out, "logout",
+            cJSON_CreateStringArray((const char *const *)plan->hops, (int)plan->hop_count));
         int code = cli_print_json(out, false);
         cJSON_Delete(out);
         return code;
+    }
+    for (size_t i = 0; i < plan->hop_count; i++) {
+        printf("logout\t%s\n", plan->hops[i]);
     }
     for (size_t i = 0; i < plan->remove_count; i++) {
         printf("remove\t%s\n", plan->removes[i]);
@@ -181,7 +188,10 @@ int cmd_uninstall(struct cli *cli, int argc, char **argv)
         cli_say("%s holds nothing that Gears made", cli->home.root);
     } else if (!code && !yes) {
         code = program_confirm(
-            "Stop everything, kernels included, and remove this?", "gearsctl uninstall --yes");
+            plan.hop_count
+                ? "Stop everything, kernels included, log out of the hops, and remove this?"
+                : "Stop everything, kernels included, and remove this?",
+            "gearsctl uninstall --yes");
     }
     code = code || !plan.remove_count ? code : stop_everything(cli);
     if (!code && plan.remove_count) {

@@ -26,7 +26,7 @@ static bool exists(const char *folder, const char *name)
     return !lstat(path, &st);
 }
 
-static void add(char **list, size_t *count, size_t most, const char *path)
+void plan_add(char **list, size_t *count, size_t most, const char *path)
 {
     char *copy = *count < most ? strdup(path) : NULL;
     if (copy) {
@@ -34,9 +34,9 @@ static void add(char **list, size_t *count, size_t most, const char *path)
     }
 }
 
-static void remove_path(struct plan *plan, const char *path)
+void plan_remove(struct plan *plan, const char *path)
 {
-    add(plan->removes, &plan->remove_count, PLAN_MOST, path);
+    plan_add(plan->removes, &plan->remove_count, PLAN_MOST, path);
 }
 
 static void remove_if_empty(struct plan *plan, const struct home *home, const char *name)
@@ -44,17 +44,14 @@ static void remove_if_empty(struct plan *plan, const struct home *home, const ch
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s%s%s", home->root, *name ? "/" : "", name);
     if (!access(path, F_OK)) {
-        add(plan->empties, &plan->empty_count, sizeof plan->empties / sizeof *plan->empties,
-            path);
+        plan_add(plan->empties, &plan->empty_count,
+            sizeof plan->empties / sizeof *plan->empties, path);
     }
 }
 
-/* A socket of another host says nothing here; its lease does until it is taken away. */
-static void look_elsewhere(struct plan *plan, const struct home *home, const char *folder)
+void plan_look_elsewhere(struct plan *plan, const struct home *home, const char *path)
 {
-    char path[PATH_MAX + 32];
     struct record *record = NULL;
-    snprintf(path, sizeof path, "%s/gearsd.lease", folder);
     if (record_load(path, &record, NULL)) {
         return;
     }
@@ -69,7 +66,7 @@ static void look_elsewhere(struct plan *plan, const struct home *home, const cha
 static void plan_hosts(struct plan *plan, const struct home *home, const char *area)
 {
     static const char *const marks[] = {"link", "own", "service", "secret", "gearsd"};
-    char path[PATH_MAX], folder[PATH_MAX + 256];
+    char path[PATH_MAX], folder[PATH_MAX + 256], lease[PATH_MAX + 300];
     snprintf(path, sizeof path, "%s/%s", home->root, area);
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
@@ -79,8 +76,9 @@ static void plan_hosts(struct plan *plan, const struct home *home, const char *a
             ours = ours || exists(folder, marks[i]);
         }
         if (ours) {
-            remove_path(plan, folder);
-            look_elsewhere(plan, home, folder);
+            plan_remove(plan, folder);
+            snprintf(lease, sizeof lease, "%s/gearsd.lease", folder);
+            plan_look_elsewhere(plan, home, lease);
         }
     }
     if (dir) {
@@ -101,7 +99,7 @@ static void plan_short_folders(struct plan *plan, const struct home *home)
         if (!file_read(found.gl_pathv[i], PATH_MAX - 1, &target, NULL, NULL)) {
             if (!strncmp(target, "/tmp/gears-", 11) && !strchr(target + 5, '/') &&
                 !dir_check_private(target, NULL)) {
-                remove_path(plan, target);
+                plan_remove(plan, target);
             }
             free(target);
         }
@@ -117,7 +115,7 @@ static void plan_environments(struct plan *plan, const struct home *home)
     if (!glob(pattern, 0, NULL, &found)) {
         for (size_t i = 0; i < found.gl_pathc; i++) {
             *strrchr(found.gl_pathv[i], '/') = 0;
-            remove_path(plan, found.gl_pathv[i]);
+            plan_remove(plan, found.gl_pathv[i]);
         }
         globfree(&found);
     }
@@ -139,20 +137,20 @@ static void plan_programs(struct plan *plan, const struct home *home)
         snprintf(path, sizeof path, "%s/bin/%s", home->root, names[i]);
         if (!file_read(path, SMALL_MOST, &text, NULL, NULL)) {
             if (strstr(text, "lib/gears")) { /* the dispatcher, not somebody's program */
-                remove_path(plan, path);
+                plan_remove(plan, path);
             }
             free(text);
         }
     }
     snprintf(path, sizeof path, "%s/lib/gears", home->root);
     if (exists(path, "current")) {
-        remove_path(plan, path);
+        plan_remove(plan, path);
     }
     snprintf(path, sizeof path, "%s/share/man", home->root);
     ssize_t n = readlink(path, target, sizeof target - 1);
     target[n > 0 ? n : 0] = 0;
     if (n > 0 && strstr(target, "lib/gears")) {
-        remove_path(plan, path);
+        plan_remove(plan, path);
     }
     remove_if_empty(plan, home, "bin");
     remove_if_empty(plan, home, "lib");
@@ -168,7 +166,7 @@ static void plan_configuration(struct plan *plan, const struct home *home, const
     if (!file_read(path, SMALL_MOST, &mine, NULL, NULL) &&
         !file_read(given, SMALL_MOST, &default_text, NULL, NULL) &&
         !strcmp(mine, default_text)) {
-        remove_path(plan, path);
+        plan_remove(plan, path);
     }
     free(mine);
     free(default_text);
@@ -216,7 +214,8 @@ static void plan_keeps(struct plan *plan, const struct home *home)
         char path[PATH_MAX + 256];
         snprintf(path, sizeof path, "%s/%s", home->root, entry->d_name);
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && stays(plan, path)) {
-            add(plan->keeps, &plan->keep_count, sizeof plan->keeps / sizeof *plan->keeps, path);
+            plan_add(
+                plan->keeps, &plan->keep_count, sizeof plan->keeps / sizeof *plan->keeps, path);
         }
     }
     if (dir) {
@@ -228,6 +227,7 @@ void plan_make(const struct home *home, const char *share, struct plan *plan)
 {
     *plan = (struct plan){0};
     plan_short_folders(plan, home);
+    plan_hops(plan, home);
     plan_hosts(plan, home, "run");
     plan_hosts(plan, home, "state");
     plan_hosts(plan, home, "log");
@@ -248,5 +248,8 @@ void plan_finish(struct plan *plan)
     }
     for (size_t i = 0; i < plan->keep_count; i++) {
         free(plan->keeps[i]);
+    }
+    for (size_t i = 0; i < plan->hop_count; i++) {
+        free(plan->hops[i]);
     }
 }

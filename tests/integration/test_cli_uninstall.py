@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -136,6 +137,70 @@ def test_another_hosts_gears_is_not_torn_out(gears: Gears) -> None:
     (other / "gearsd.lease").unlink()
     gears.run("uninstall", "--yes")
     assert not other.exists()
+
+
+def record(path: Path, **fields: object) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lines = [f"{key}={value}\n" for key, value in fields.items()]
+    path.write_text(f"gears-record 1\n{''.join(lines)}end {len(lines)}\n")
+    return path
+
+
+def leave_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+
+def test_what_hops_left_goes_too(gears: Gears) -> None:
+    before = tree(gears.home)
+    gears.run("daemon", "start")
+    (own,) = gears.home.glob("run/*/gearsd.lease")
+    gears.run("daemon", "stop", "--services", "--yes")
+    wait_until(lambda: not gears.processes(), "the end of gearsd")
+    host, run, state = own.parent.name, gears.home / "run", gears.home / "state"
+    record(state / host / "hop/andes.rec", cluster="andes", wanted=1, human=1)
+    record(state / host / "hop/frontier.rec", cluster="frontier", wanted=0)
+    record(state / "@cluster/andes.rec", cluster="andes", host="login1.andes", at=1)
+    lease = record(run / "andes.lease", host=host, boot_id="b", pid=4194303, nonce="0" * 32)
+    for name in ("andes.sck", "andes+tb.sck", "frontier.sck"):
+        leave_socket(run / name)
+    (run / "mine.lease").write_text("of something else\n")
+    with socket.socket(socket.AF_UNIX) as mine:
+        mine.bind(str(run / "mine.sck"))
+        mine.listen()
+        plan = json.loads(gears.run("uninstall", "--json", check=False).stdout)
+        assert plan["logout"] == ["andes"]
+        gone = {lease, run / "andes.sck", run / "andes+tb.sck", run / "frontier.sck"}
+        assert {str(path) for path in gone | {state / "@cluster"}} <= set(plan["remove"])
+        assert not [path for path in plan["remove"] if "mine" in path]
+        listed = gears.run("uninstall", check=False)
+        assert "logout\tandes\n" in listed.stdout
+        gears.run("uninstall", "--yes")
+        assert tree(gears.home) - before == {"run", "run/mine.lease", "run/mine.sck"}
+    assert not gears.processes()
+
+
+def test_a_strangers_file_among_the_clusters_stays(gears: Gears) -> None:
+    clusters = gears.home / "state/@cluster"
+    record(clusters / "andes.rec", cluster="andes", host="login1.andes", at=1)
+    (clusters / "diary.txt").write_text("mine\n")
+    gears.run("uninstall", "--yes")
+    assert [path.name for path in clusters.iterdir()] == ["diary.txt"]
+
+
+def test_another_hubs_hop_is_not_torn_out(gears: Gears) -> None:
+    """Its gearsd may have ended; what it held goes on without it."""
+    gears.run("daemon", "start")
+    lease = record(gears.home / "run/andes.lease", host="hub2.olcf", pid=1, nonce="0" * 32)
+    result = gears.run("uninstall", "--yes", check=False)
+    assert result.returncode == 1
+    assert "Gears may still run on hub2.olcf" in result.stderr
+    assert f"rm {lease}" in result.stderr
+    assert gears.processes()
+    lease.unlink()
+    gears.run("uninstall", "--yes")
+    assert not gears.processes()
 
 
 def test_a_no_on_the_terminal_changes_nothing(gears: Gears) -> None:

@@ -15,6 +15,14 @@ static void redacts(const char *line, const char *wanted)
     secrets_finish(&secrets);
 }
 
+static void all(const char *text, const char *wanted)
+{
+    struct text out = {0};
+    redact_text(&(struct secrets){0}, text, &out);
+    CHECK_STRING(text_string(&out), wanted);
+    text_finish(&out);
+}
+
 int main(void)
 {
     redacts("", "");
@@ -38,9 +46,18 @@ int main(void)
     redacts("run at http://localhost:38888/lab", "run at http://localhost:38888/lab");
     redacts("the token is kept in a file", "the token is kept in a file");
     redacts("/ccs/home/me/gears/state", "/ccs/home/me/gears/state");
-    struct text out = {0};
-    redact_text(&(struct secrets){0}, "a\ntoken=b\n\nc", &out);
-    CHECK_STRING(text_string(&out), "a\ntoken=[redacted]\n\nc\n");
-    text_finish(&out);
+    all("a\ntoken=b\n\nc", "a\ntoken=[redacted]\n\nc\n");
+    all("a\n1 o -----BEGIN OPENSSH PRIVATE KEY-----\n1 o b3Bl\n1 o -----END OPENSSH PRIVATE "
+        "KEY-----\nz\n",
+        "a\n[redacted]\nz\n");
+    all("\"-----BEGIN RSA PRIVATE KEY-----\\nMII\\n-----END RSA PRIVATE KEY-----\"\nz",
+        "[redacted]\nz\n");
+    all("-----BEGIN PRIVATE KEY-----\nMII", "[redacted]\n");
+    all("MII\n-----END PRIVATE KEY-----\nz", "[redacted]\nz\n"); /* the end of a log */
+    all("-----BEGIN PUBLIC KEY-----\nMII\n-----END PUBLIC KEY-----",
+        "-----BEGIN PUBLIC KEY-----\nMII\n-----END PUBLIC KEY-----\n");
+    redacts("cause=\"hop to andes needs your PASSCODE; run: gearsctl login andes\"",
+        "cause=\"hop to andes needs your PASSCODE; run: gearsctl login andes\"");
+    redacts("identity=/u/me/.ssh/id_ed25519", "identity=/u/me/.ssh/id_ed25519");
     return check_result();
 }
