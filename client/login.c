@@ -26,7 +26,8 @@ struct talk {
     const struct login_wish *wish;
     cJSON *reply; /* the newest */
     bool continues;
-    char said[300]; /* the last step shown */
+    char said[300];     /* the last step shown */
+    char answered[100]; /* the id of the last prompt that was: it may be told once more */
     char answers[PROMPTS_MOST][ANSWER_SIZE];
 };
 
@@ -51,7 +52,9 @@ static const char *find_agent(void)
 static const cJSON *prompt_of(const struct talk *talk)
 {
     const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(talk->reply, "prompt");
-    return cJSON_IsObject(prompt) ? prompt : NULL;
+    bool asks =
+        cJSON_IsObject(prompt) && strcmp(json_text(prompt, "prompt_id"), talk->answered) != 0;
+    return asks ? prompt : NULL;
 }
 
 static void show_step(struct talk *talk)
@@ -101,8 +104,11 @@ static int ask_line(
     terminal_set_echo(terminal, echo);
     terminal_print(terminal, json_text(line, "text"));
     for (;;) {
-        int code = terminal_read_line(
-            terminal, talk->answers[index], ANSWER_SIZE, varlink_client_fd(talk->cli->client));
+        const struct varlink_client *client = talk->cli->client;
+        int code = varlink_client_has_reply(client)
+                       ? 1
+                       : terminal_read_line(terminal, talk->answers[index], ANSWER_SIZE,
+                             varlink_client_fd(client));
         if (!echo && code <= 0) {
             terminal_print(terminal, "\n");
         }
@@ -191,6 +197,7 @@ static int ask(struct talk *talk)
     }
     terminal_close(&terminal);
     if (!code) {
+        snprintf(talk->answered, sizeof talk->answered, "%s", json_text(prompt, "prompt_id"));
         code = -send_answers(talk, prompt, (size_t)count);
     }
     explicit_bzero(talk->answers, sizeof talk->answers);

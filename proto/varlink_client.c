@@ -215,3 +215,9 @@ int varlink_client_receive(struct varlink_client *client, int64_t timeout_ms, cJ
         }
     }
 }
+
+bool varlink_client_has_reply(const struct varlink_client *client)
+{
+    size_t waiting = varlink_framing_waiting(&client->in);
+    return waiting && memchr(client->in.data + client->in.used, 0, waiting);
+}

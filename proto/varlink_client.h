@@ -34,4 +34,7 @@ void varlink_wipe(cJSON *item);
 int varlink_client_receive(struct varlink_client *client, int64_t timeout_ms, cJSON **reply,
     char **error_name, bool *continues, struct error *err);
 
+/* Whether a whole reply has been read already: no descriptor tells of it any more. */
+bool varlink_client_has_reply(const struct varlink_client *client);
+
 #endif
