@@ -108,6 +108,30 @@ static int fail(
         name, libssh2_version(0), detail, login_cluster(login));
 }
 
+/* Only names that libssh2 has: 1.10 copies over itself when it drops others. */
+static void prefer_host_keys(LIBSSH2_SESSION *session, const char *order)
+{
+    const char **names = NULL;
+    struct text list = {0};
+    int count = libssh2_session_supported_algs(session, LIBSSH2_METHOD_HOSTKEY, &names);
+    while (*order) {
+        size_t length = strcspn(order, ",");
+        for (int i = 0; i < count; i++) {
+            if (strlen(names[i]) == length && !memcmp(names[i], order, length)) {
+                text_printf(&list, "%s%s", list.length ? "," : "", names[i]);
+            }
+        }
+        order += length + (order[length] == ',');
+    }
+    if (list.length && !list.failed) {
+        libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, text_string(&list));
+    }
+    text_finish(&list);
+    if (count > 0) {
+        libssh2_free(session, (void *)names);
+    }
+}
+
 int handshake_run(struct login *login, const struct ssh_hop *hop, struct ssh_link *link,
     const char *host_keys)
 {
@@ -120,7 +144,7 @@ int handshake_run(struct login *login, const struct ssh_hop *hop, struct ssh_lin
         return login_fail(login, LINK_CAUSE_FAILED, "out of memory");
     }
     set_disconnect(link->session);
-    libssh2_session_method_pref(link->session, LIBSSH2_METHOD_HOSTKEY, host_keys);
+    prefer_host_keys(link->session, host_keys);
     int code;
     do {
         code = libssh2_session_handshake(link->session, transport_fd(link->transport));

@@ -122,7 +122,7 @@ static bool knows_type(const struct hostkey_book *book, const char *type)
 
 void hostkey_order(const struct hostkey_book *book, char *out, size_t size)
 {
-    /* An RSA key may sign in three ways; libssh2 drops what it lacks. */
+    /* An RSA key may sign in three ways; handshake.c drops what libssh2 lacks. */
     static const char *const types[][2] = {{"ssh-ed25519", "ssh-ed25519"},
         {"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"},
         {"ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384"},

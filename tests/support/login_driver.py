@@ -43,9 +43,11 @@ class Hop:
 
 
 class Login:
-    """Runs one login; a context manager that ends it."""
+    """Runs one login; a context manager that ends it. `leaks`: libssh2 is known to lose memory."""
 
-    def __init__(self, folder: Path, *hops: Hop, words: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, *hops: Hop, words: tuple[str, ...] = (), leaks: bool = False
+    ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="login", dir=folder))
         records = [str(hop.write(folder / f"hop{n}")) for n, hop in enumerate(hops)]
         self.steps: list[str] = []
@@ -53,8 +55,12 @@ class Login:
         self.events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.process = subprocess.Popen(
             [str(DRIVER), *words, *records],
-            # What must not be used is there.
-            env={**os.environ, "SSH_AUTH_SOCK": "/nonexistent"},
+            # An agent that must not be used is there.
+            env={
+                **os.environ,
+                "SSH_AUTH_SOCK": "/nonexistent",
+                **({"ASAN_OPTIONS": "detect_leaks=0"} if leaks else {}),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
