@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -240,5 +241,24 @@ void home_drop_short(const struct home *home)
     }
     if (dir) {
         closedir(dir);
+    }
+}
+
+void home_drop_sockets(const struct home *home)
+{
+    static const char *const parts[] = {"", "own", "link"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char folder[PATH_MAX];
+        struct stat st;
+        DIR *dir = home_path(home, folder, "run", "%s", parts[i]) ? NULL : opendir(folder);
+        for (struct dirent *entry; dir && (entry = readdir(dir));) {
+            if (!fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+                S_ISSOCK(st.st_mode)) {
+                unlinkat(dirfd(dir), entry->d_name, 0);
+            }
+        }
+        if (dir) {
+            closedir(dir);
+        }
     }
 }

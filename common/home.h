@@ -51,4 +51,8 @@ int home_make_run(struct home *home, struct error *err);
 /* Remove this host's short folders and their pointers: when nothing runs any more. Blocking. */
 void home_drop_short(const struct home *home);
 
+/* Remove the socket files of this host: when nothing that served them runs any more, under
+ * gearsd's lease only. Blocking. */
+void home_drop_sockets(const struct home *home);
+
 #endif

@@ -392,6 +392,7 @@ int main(int argc, char **argv)
         }
         if (lease_is_held(&daemon.lease) && daemon.manager && daemon.manager->ending &&
             all_stopped(&daemon)) {
+            home_drop_sockets(&home);
             home_drop_short(&home);
         }
         lease_release(&daemon.lease);
