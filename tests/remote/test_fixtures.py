@@ -138,9 +138,9 @@ def test_no_forwards_where_the_site_forbids_them(gears: Gears, ssh_user: SshUser
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(near))
             assert client.recv(1) == b""
-        process.terminate()
-        _, errors = process.communicate()
-    assert "open failed" in errors
+        assert process.stderr and "open failed" in process.stderr.readline()
+        process.kill()  # OpenSSH 9.2 may miss a milder signal
+        process.communicate()
 
 
 def test_a_frozen_server_is_silent_and_goes_on(

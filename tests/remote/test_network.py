@@ -129,6 +129,20 @@ def test_a_reboot_ends_all_and_serves_again(olcf: Olcf) -> None:
     assert olcf.andes[1].sshd.connections() == 0
 
 
+def test_a_site_may_end_everything(olcf: Olcf) -> None:
+    hub = olcf.hub1
+    user = olcf.user(olcf.laptop)
+    pipe = subprocess.PIPE
+    command = "sleep 1000 >/dev/null 2>&1 & echo up; cat"
+    ssh = user.start(hub.name, command, answers=(olcf.fresh_code(),), stdin=pipe)
+    assert ssh.stdout and ssh.stdout.readline() == "up\n"
+    hub.end_all()
+    assert ssh.wait(20) == 255
+    ssh.communicate()
+    assert hub.all_processes() == [hub.sshd.listener]
+    assert user.run(hub.name, "true", answers=(olcf.fresh_code(),)).returncode == 0
+
+
 def test_a_delay_holds_each_byte_back(olcf: Olcf) -> None:
     andes, hub = olcf.andes[0], olcf.hub1
     with Delay(60, (andes.address, 22), hub) as delay:
@@ -220,9 +234,13 @@ import os, sys
 sys.path[:0] = [{tests!r}, {support!r}]
 from conftest import private_gears
 from olcf import Olcf
-with private_gears() as gears, Olcf(gears) as olcf:
+from sshd import Sshd
+with private_gears() as gears, Olcf(gears) as olcf, Sshd(gears.home / "user") as server:
+    server.restart()
     pids = [olcf.bridge.pid, *(pid for node in olcf.nodes for pid in node.all_processes())]
-    folders = [str(f) for f in (gears.home, olcf.folder, *(s.folder for s in olcf.servers))]
+    pids.append(server.listener)
+    servers = [*olcf.servers, server]
+    folders = [str(folder) for folder in (gears.home, olcf.folder, *(s.folder for s in servers))]
     print(*pids, flush=True)
     print(*folders, *(node.boot_file for node in olcf.nodes), flush=True)
     os.kill(os.getpid(), 9)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from conftest import Gears
 from hosts import Host
 from private_etc import PrivateEtc
-from processes import parent
+from processes import alive, parent, wait_until
 
 if TYPE_CHECKING:
     from sshd import Sshd
@@ -100,6 +100,15 @@ class Node(Host):
         for chain, side, end in (("INPUT", "-i", "-s"), ("OUTPUT", "-o", "-d")):
             peer = [end, other.address] if other else []
             self.inside("iptables", "-w", order, chain, side, "eth0", *peer, "-j", "DROP")
+
+    def end_all(self) -> None:
+        """What a site does that lets nothing of a user outlive the session."""
+        stay = [self.sshd.listener] if self.sshd and self.sshd.process else []
+        pids = [pid for pid in self.all_processes() if pid not in stay]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, pids)), "the end of everything", 10)
 
     def renumber(self, number: int) -> None:
         """Another address, known by name at once; open connections find nobody."""

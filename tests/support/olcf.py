@@ -40,6 +40,7 @@ class Olcf(Network):
             for number in (1, 2, 3)
         ]
         self.laptop = self.add("laptop.home", self.laptop_home)
+        self.laptop.environment["GEARS_HOME"] = str(self.laptop_home / "gears")
         self.names = {HUBS: self.hubs, ANDES: self.andes}
         self.servers: list[Sshd] = []
 
@@ -75,7 +76,7 @@ class Olcf(Network):
 
     def user(self, node: Node) -> SshUser:
         """Somebody who types at a terminal of this node."""
-        return SshUser(self.folder, node.prefix)
+        return SshUser(self.folder, node.prefix, node.user_home)
 
     def fresh_code(self) -> str:
         return self.passcodes.fresh()

@@ -22,7 +22,9 @@ printf '%s\\n' "$answer"
 class SshUser:
     """Runs ssh at `prefix` (a Node's) or here; keeps what it was asked."""
 
-    def __init__(self, folder: Path, prefix: list[str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, prefix: list[str] | None = None, home: Path | None = None
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="user", dir=folder))
         self.prefix = prefix or []
         self.asked = self.folder / "asked"
@@ -33,6 +35,7 @@ class SshUser:
         askpass.chmod(0o700)
         self.asked.touch()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("SSH_")}
+        self.environment |= {"HOME": str(home)} if home else {}
         self.environment |= {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
 
     def to(self, server: Sshd, *options: str) -> list[str]:

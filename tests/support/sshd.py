@@ -233,13 +233,15 @@ class Sshd:
 
     def _start(self) -> bool:
         self._write_config()
+        # A run that is killed takes it along (start it from the main thread).
+        tied = ["setpriv", "--pdeathsig", "KILL"]
         serve = [str(self.program), "-D", "-f", str(self.config), "-E", str(self.log_file)]
         if self.node:
             words = [*self.node.prefix, *serve]
         elif self.space is not None:
-            words = ["nsenter", f"--mount=/proc/{os.getpid()}/fd/{self.space}", *serve]
+            words = ["nsenter", f"--mount=/proc/{os.getpid()}/fd/{self.space}", *tied, *serve]
         else:
-            script = " && ".join([*self.etc.mounts(), f"exec {' '.join(serve)}"])
+            script = " && ".join([*self.etc.mounts(), f"exec {' '.join([*tied, *serve])}"])
             words = ["unshare", "--mount", "sh", "-c", script]
         before = self.log.count("Server listening on")
         self.process = subprocess.Popen(
