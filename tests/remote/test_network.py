@@ -187,7 +187,7 @@ def test_a_browser_on_the_laptop(olcf: Olcf) -> None:
     try:
         tab = browser.new_page()
         tab.open(f"http://{hub.name}/index.html")
-        assert tab.wait("document.querySelector('#where').innerText", "the page") == (
+        assert tab.wait("document.querySelector('#where')?.innerText", "the page") == (
             "a page of the hub"
         )
     finally:
