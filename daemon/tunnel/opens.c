@@ -13,6 +13,9 @@
  * a late yes leaves a channel that nobody closes. After a freeze the late answers come
  * together: SETTLE_MS after the first bytes the whole of them is there. */
 enum { PATIENT_MS = 50000, SETTLE_MS = 1000, PACKET_MOST = 32768 };
+/* So many round trips are measured before the first client's window is chosen: in the first the
+ * server is still busy with the login. */
+enum { RTT_FIRST = 2 };
 
 static const char STREAM[] = "direct-streamlocal@openssh.com";
 static const char SESSION[] = "session";
@@ -123,6 +126,11 @@ void opens_run(struct opens *opens)
     session_wake(opens->session);
 }
 
+void opens_run_closed(struct opens *opens)
+{
+    opens->run_closed = true;
+}
+
 void opens_forget_run(struct opens *opens)
 {
     opens->wants_run = false;
@@ -196,10 +204,12 @@ static bool choose(struct opens *opens)
     struct channel *channel = opens->first;
     opens->length = 0;
     opens->window = 256 * 1024;
-    if (opens->wants_run) {
+    if (opens->wants_run && opens->run_closed) {
+        opens->pending = OPEN_PROBE;
+    } else if (opens->wants_run) {
         opens->wants_run = false;
         opens->pending = OPEN_RUN;
-    } else if (channel && (opens->rtt_count || !opens->wants_probe)) {
+    } else if (channel && (opens->rtt_count >= RTT_FIRST || !opens->wants_probe)) {
         opens_remove(opens, channel);
         opens->pending = OPEN_CLIENT;
         opens->channel = channel;
@@ -214,6 +224,7 @@ static bool choose(struct opens *opens)
     } else {
         return false;
     }
+    opens->run_closed = false;
     opens->wants_probe = false; /* whatever is opened is a question as well */
     opens->sent_ms = clock_monotonic_ms();
     opens->sent_us = now_us();
@@ -240,6 +251,7 @@ static void measure(struct opens *opens)
     int64_t took = now_us() - opens->sent_us;
     if (!opens->session->keepalive.degraded && took < 5000000) {
         opens->rtt_us[opens->rtt_count++ % RTT_SAMPLES] = took > 0 ? took : 1;
+        opens->wants_probe = opens->wants_probe || opens->rtt_count < RTT_FIRST;
         tunnel_set_rtt(opens->session->tunnel, opens_rtt_us(opens));
     }
 }
@@ -255,7 +267,9 @@ static int explain(struct opens *opens, int code, char *why, size_t size)
         return EACCES;
     }
     if (strstr(words, "connect failed")) {
-        snprintf(why, size, "nobody answers at %s on the server (%s)", target, words);
+        snprintf(why, size,
+            "the server did not reach %s: nobody listens there, or it is forbidden (%s)",
+            target, words);
         return ECONNREFUSED;
     }
     snprintf(why, size, "the server did not open %s (%s)", target, words);

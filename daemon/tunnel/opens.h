@@ -27,7 +27,8 @@ struct opens {
     struct channel *first, *last; /* clients that wait */
     size_t waiting;
     bool wants_run, wants_probe;
-    bool asked; /* the pending one was handed to libssh2 */
+    bool run_closed; /* and nothing was answered since */
+    bool asked;      /* the pending one was handed to libssh2 */
     int64_t sent_ms, settle_ms;
     int64_t sent_us;   /* CLOCK_MONOTONIC */
     char message[128]; /* of the pending one */
@@ -47,6 +48,9 @@ void opens_remove(struct opens *opens, struct channel *channel);
 /* Open the session channel next; run_opened follows. */
 void opens_run(struct opens *opens);
 void opens_forget_run(struct opens *opens);
+/* The session channel was closed. sshd counts it until it comes round to freeing it: another
+ * answer is awaited before the next one is opened. */
+void opens_run_closed(struct opens *opens);
 /* Ask for a sign of life. False when the answer to something else is awaited already. */
 bool opens_probe(struct opens *opens);
 /* Go on with the pending open and begin the next. `fed`: bytes came since the last call. */

@@ -105,6 +105,9 @@ int run_start(struct run *run, uint32_t request, char *command, int64_t timeout_
 static void become_idle(struct run *run)
 {
     report_finish(&run->report);
+    if (run->channel) {
+        opens_run_closed(&run->session->opens);
+    }
     run->channel = NULL;
     run->state = RUN_IDLE;
     event_del(run->timer);
@@ -171,6 +174,7 @@ void run_opened(struct run *run, LIBSSH2_CHANNEL *channel, int code, const char 
     }
     run->channel = channel;
     run->state = RUN_STARTING;
+    session_wake(run->session);
     libssh2_channel_handle_extended_data2(channel, LIBSSH2_CHANNEL_EXTENDED_DATA_MERGE);
     if (report_init(&run->report)) {
         answer_failure(run, ENOMEM, "out of memory", -1);

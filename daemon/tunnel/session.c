@@ -183,6 +183,9 @@ static void fill(struct session *session)
         return;
     }
     session->fed = true;
+    /* sshd keeps Nagle's rule for connections without a terminal: its next small packet waits
+     * for the acknowledgement that our kernel would hold back for 40 ms. */
+    setsockopt(transport_fd(transport), IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
     if (n >= ROUND_BUDGET || session->link->outer) {
         session_wake(session); /* an outer session may hold more than its socket tells */
     }
@@ -211,6 +214,9 @@ void session_round(struct session *session)
     }
     run_pump(&session->run);
     opens_pump(&session->opens, fed);
+    if (fed) {
+        silence_answer(session);
+    }
     if (transport_unread(session->link->transport) && !session->lost) {
         drain(session);
     }

@@ -69,5 +69,6 @@ int silence_start(struct session *session); /* 0 or a negative errno */
 void silence_stop(struct session *session);
 void silence_arm(struct session *session);    /* the timer, anew */
 void silence_broken(struct session *session); /* bytes came */
+void silence_answer(struct session *session); /* and were looked at: whoever asked is told */
 
 #endif

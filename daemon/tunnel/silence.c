@@ -109,6 +109,10 @@ void silence_broken(struct session *session)
     if (keepalive_heard(&session->keepalive, clock_monotonic_ms())) {
         tunnel_set_state(session->tunnel, LINK_TUNNEL_UP, LINK_CAUSE_NONE, "", 0);
     }
+}
+
+void silence_answer(struct session *session)
+{
     if (session->probe_request) {
         control_state(session->tunnel, session->probe_request);
         session->probe_request = 0;

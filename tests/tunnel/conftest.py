@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import shutil
 import socket
@@ -9,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sshd import WHY_NOT, Sshd, new_key
@@ -80,6 +82,30 @@ def tunnel(start: Callable[..., Tunnel]) -> Tunnel:
     made = start()
     made.wait_state("UP")
     return made
+
+
+@pytest.fixture
+def special() -> Iterator[Callable[..., Tunnel]]:
+    """Starts a tunnel that is up to a server of its own, made with these words."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    folder = Path(tempfile.mkdtemp(prefix="gt", dir="/tmp"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+
+        def make(settings: dict[str, str | int] | None = None, **words: Any) -> Tunnel:
+            sshd = stack.enter_context(Sshd(folder, "publickey", **words))
+            sshd.authorize(new_key(folder / "key"))
+            tunnel = Tunnel(folder, [hop_record(sshd, folder)], **(settings or {}))
+            stack.callback(tunnel.close)
+            tunnel.wait_state("UP")
+            made.append(tunnel)
+            return tunnel
+
+        made: list[Tunnel] = []
+        yield make
+        for tunnel in made:
+            tunnel.finish()
 
 
 class Target:
