@@ -77,20 +77,31 @@ static int say_cluster_error(struct cli *cli, const char *last, const cJSON *par
     return EXIT_HUMAN;
 }
 
-/* Of any other kind: the message stands for itself, but must name what was meant. */
-static int say_failure(
-    struct cli *cli, const char *error, const char *full, const char *name, const char *message)
+static bool begins_with(const char *text, const char *word)
 {
+    size_t length = strlen(word);
+    return !strncmp(text, word, length) && (!text[length] || strchr(" :,", text[length]));
+}
+
+/* Of any other kind: the message stands for itself, but must name what was meant: the service
+ * with its cluster, or what a hop was needed for. */
+static int say_failure(struct cli *cli, const char *method, const char *error, const char *full,
+    const cJSON *parameters)
+{
+    const char *name = json_text(parameters, "name");
+    const char *message = json_text(parameters, "message");
+    bool hop = !strcmp(method, "Login") || !strcmp(method, "Logout") ||
+               !strcmp(method, "Takeover") || !strcmp(method, "Cluster");
+    const char *subject =
+        (hop || (cli->remote && !*name)) && cli->subject ? cli->subject : full;
     char *renamed = cli->remote ? target_rename(message, name, target_cluster(cli)) : NULL;
-    const char *words = renamed ? renamed : message;
-    size_t length = strlen(name);
-    bool named = !*name || !strncmp(words, name, length);
-    if (named && *name && cli->remote) {
-        cli_say("%s%s", full, words + length);
+    const char *words = renamed && *renamed ? renamed : *message ? message : error;
+    if (!hop && *name && begins_with(words, name)) {
+        cli_say("%s%s", full, words + strlen(name));
+    } else if (!*subject || begins_with(words, subject)) {
+        cli_say("%s", words);
     } else {
-        const char *prefix = *name ? full : cli->remote || cli->subject ? cli->subject : "";
-        named = (named && *name) || !*prefix || !strncmp(words, prefix, strlen(prefix));
-        cli_say("%s%s%s", named ? "" : prefix, named ? "" : ": ", *words ? words : error);
+        cli_say("%s: %s", subject, words);
     }
     free(renamed);
     return EXIT_FAILED;
@@ -105,7 +116,7 @@ static int say_error(
     const char *hint = json_text(parameters, "hint"), *cluster = target_cluster(cli);
     const char *at = *cluster ? "@" : "";
     char full[FULL_NAME_MOST];
-    snprintf(full, sizeof full, "%s%s%s", name, at, cluster);
+    snprintf(full, sizeof full, "%s%s%s", name, *name ? at : "", *name ? cluster : "");
     last = last ? last + 1 : error;
     if (!strcmp(last, "NoSuchService")) {
         cli_say("there is no service \"%s\"%s%s%s%s%s", full, *hint ? "; did you mean " : "",
@@ -131,7 +142,7 @@ static int say_error(
         !strcmp(last, "MethodNotImplemented") || !strcmp(last, "InvalidParameter")) {
         return say_incompatible(cli, method, last, parameters);
     }
-    return say_failure(cli, error, full, name, message);
+    return say_failure(cli, method, error, full, parameters);
 }
 
 /* Whether asking twice does no more than asking once. */

@@ -12,24 +12,29 @@
 #include "client/watcher.h"
 #include "common/clock.h"
 
+enum { LINE_MOST = 1600 };
+
 struct live {
     const char *service, *cluster;
     struct terminal terminal;
     cJSON *tunnel, *state; /* the newest of both; NULL: nothing heard yet */
     bool plain;            /* the terminal cannot redraw a line */
-    char drawn[1024];
+    char drawn[LINE_MOST];
 };
 
-static void clock_of(const cJSON *object, char out[8])
+/* "14:02", with its day when that was not today. */
+static void clock_of(const cJSON *object, char out[16])
 {
-    char text[32];
-    clock_format_local((int64_t)json_number(object, "since"), text, sizeof text);
-    snprintf(out, 8, "%.5s", strlen(text) > 15 ? text + 11 : "");
+    char then[32], now[32];
+    clock_format_local((int64_t)json_number(object, "since"), then, sizeof then);
+    clock_format_local(clock_utc_us(), now, sizeof now);
+    bool today = !strncmp(then, now, 10);
+    snprintf(out, 16, "%.*s", today ? 5 : 11, then + (today ? 11 : 5));
 }
 
 static void format_service(const struct live *live, char *out, size_t size)
 {
-    char since[8];
+    char since[16];
     const cJSON *health = cJSON_GetObjectItemCaseSensitive(live->state, "health");
     int connections = (int)json_number(live->state, "connections");
     if (!live->state) {
@@ -51,7 +56,7 @@ static void format_service(const struct live *live, char *out, size_t size)
 
 static void format_hop(const struct live *live, char *out, size_t size)
 {
-    char since[8], words[600];
+    char since[16], words[600];
     double rtt = json_number(live->tunnel, "rtt_ms");
     clock_of(live->tunnel, since);
     tunnel_describe(live->tunnel, words, sizeof words);
@@ -60,41 +65,43 @@ static void format_hop(const struct live *live, char *out, size_t size)
     if (n < size && *words) {
         n += (size_t)snprintf(out + n, size - n, " (%s)", words);
     }
-    if (n < size && rtt > 0) {
+    if (n < size && rtt > 0 && tunnel_is_open(live->tunnel)) {
         snprintf(out + n, size - n, ", %.*f ms", rtt < 10, rtt);
     }
 }
 
-/* Not wider than the terminal: a line that wraps cannot be redrawn. Never half a character. */
-static void cut(const struct live *live, char *line)
+/* Not wider than the terminal: a line that wraps cannot be redrawn. What can be done stays, and
+ * no character is halved. */
+static void fit(const struct live *live, char *line, const char *tail)
 {
-    struct winsize size = {.ws_col = 80};
+    struct winsize size = {.ws_col = 0};
     size_t length = strlen(line);
     ioctl(live->terminal.fd, TIOCGWINSZ, &size);
-    size_t most = size.ws_col > 1 ? size.ws_col - 1U : 79;
+    size_t columns = size.ws_col ? size.ws_col : 80;
+    size_t most = columns > strlen(tail) + 10 ? columns - strlen(tail) - 1 : 10;
     if (length > most && !live->plain) {
         while (most && ((unsigned char)line[most] & 0xc0) == 0x80) {
             most--;
         }
-        line[most] = 0;
+        length = most;
     }
+    snprintf(line + length, LINE_MOST - length, "%s", tail);
 }
 
 static void draw(struct live *live)
 {
-    char service[600], hop[800], line[1600];
+    static const char clear[] = "\r\033[K";
+    char service[600], hop[800], line[LINE_MOST];
     format_service(live, service, sizeof service);
     format_hop(live, hop, sizeof hop);
     bool open = tunnel_is_open(live->tunnel);
     /* What matters comes first: the service while it can be reached, else why not. */
-    snprintf(line, sizeof line, "%s | %s | %s", open ? service : hop, open ? hop : service,
-        open ? "q leaves" : "Enter logs in, q leaves");
-    cut(live, line);
+    snprintf(line, sizeof line, "%s | %s", open ? service : hop, open ? hop : service);
+    fit(live, line, open ? " | q leaves" : " | Enter logs in, q leaves");
     if (strcmp(line, live->drawn) != 0) {
         snprintf(live->drawn, sizeof live->drawn, "%s", line);
-        terminal_print(&live->terminal, live->plain ? "" : "\r");
         if (!live->plain) {
-            (void)!write(live->terminal.fd, "\033[K", 3);
+            (void)!write(live->terminal.fd, clear, sizeof clear - 1);
         }
         terminal_print(&live->terminal, line);
         terminal_print(&live->terminal, live->plain ? "\n" : "");

@@ -38,7 +38,7 @@ gears_place("${fresh}" "${build}/${os_arch}")
 
 set(fresh "${build}/.share.${mark}")
 file(MAKE_DIRECTORY "${fresh}")
-foreach(part python libexec completions clusters man templates)
+foreach(part python libexec completions clusters man templates Makefile)
   if(EXISTS "${contrib}/${part}")
     file(COPY "${contrib}/${part}" DESTINATION "${fresh}" USE_SOURCE_PERMISSIONS
       PATTERN "__pycache__" EXCLUDE)

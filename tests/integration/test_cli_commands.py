@@ -34,6 +34,10 @@ PROMISED = [
     "forward",
     "init",
     "password",
+    "login",
+    "logout",
+    "attach",
+    "takeover",
     "ssh-config",
     "daemon",
     "config",
@@ -44,10 +48,6 @@ PROMISED = [
     "version",
 ]
 LATER = [
-    "login",
-    "logout",
-    "takeover",
-    "attach",
     "pool",
     "env",
     "workspace",
@@ -80,12 +80,18 @@ def test_the_list_names_what_there_is(gears: Gears) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "line"),
     [
-        (("login", "andes"), 4, 'login: no cluster "andes" is configured'),
-        (("attach", "andes"), 4, 'attach: no cluster "andes" is configured'),
+        (("login", "zeus"), 4, 'login: no cluster "zeus" is configured'),
+        (("attach", "zeus"), 4, 'attach: no cluster "zeus" is configured'),
+        (("logout", "zeus"), 4, 'logout: no cluster "zeus" is configured'),
+        (("takeover", "zeus"), 4, 'takeover: no cluster "zeus" is configured'),
         (("attach",), 2, "attach: one CLUSTER is needed; usage: gearsctl attach CLUSTER"),
         (("pool", "list"), 1, "pool: Dask pools are not part of this version"),
-        (("start", "lab@andes"), 4, 'lab@andes: no cluster "andes" is configured'),
-        (("signal", "lab@andes", "TERM"), 4, 'no cluster "andes"'),
+        (("start", "lab@zeus"), 4, 'lab@zeus: no cluster "zeus" is configured'),
+        (("signal", "lab@zeus", "TERM"), 4, 'no cluster "zeus"'),
+        (("login",), 2, "login: one CLUSTER is needed; usage: gearsctl login CLUSTER"),
+        (("login", "a", "b"), 2, "login: one CLUSTER only"),
+        (("login", "a", "--node"), 2, "login: --node needs a value"),
+        (("daemon", "report"), 2, "report needs --cluster NAME"),
         (("strat",), 2, 'no command "strat"; did you mean start?'),
         (("--bogus",), 2, "unknown option --bogus"),
         (("--color=sometimes", "status"), 2, "say auto, always or never"),
@@ -120,7 +126,7 @@ def test_the_list_names_what_there_is(gears: Gears) -> None:
         (("call",), 2, "a METHOD is needed"),
         (("call", "org.gears.Manager.AnswerPrompt"), 2, "AnswerPrompt carries secrets"),
         (("completion", "tcsh"), 2, "say bash, zsh or fish"),
-        (("ssh-config", "andes"), 4, 'no cluster "andes"'),
+        (("ssh-config", "zeus"), 4, 'no cluster "zeus"'),
         (("password",), 7, "gearsctl password --stdin"),
         (("password", "--stdin"), 1, "the two differ or are empty; nothing was changed"),
         (("remove", "lab"), 1, "lab"),
@@ -237,6 +243,7 @@ def bash_completes(gears: Gears, *words: str) -> list[str]:
         "source <(gearsctl completion bash); COMP_WORDS=(gearsctl "
         + " ".join(f"'{word}'" for word in words)
         + "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); compopt() { :; }\n"
+        + 'COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}\n'
         + '_gearsctl gearsctl "${COMP_WORDS[COMP_CWORD]}"; printf "%s\\n" "${COMPREPLY[@]}"'
     )
     environment = {**gears.environment, "PATH": f"{gears.bin}:{os.environ['PATH']}"}
