@@ -142,15 +142,16 @@ static void check_stale(struct doctor *doctor, const char *part)
     }
 }
 
-/* How many keepers answer: services that run with or without gearsd. */
-static int count_keepers(struct doctor *doctor)
+/* How many keepers ("k-") or tunnels ("t-") answer: what runs with or without gearsd. */
+static int count_helpers(struct doctor *doctor, const char *prefix)
 {
     char folder[PATH_MAX], path[PATH_MAX + 256];
     int count = 0;
     DIR *dir = home_path(&doctor->cli->home, folder, "run", "link") ? NULL : opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        count += !strncmp(entry->d_name, "k-", 2) && doctor_listener(path, SOCK_SEQPACKET) > 0;
+        count += !strncmp(entry->d_name, prefix, strlen(prefix)) &&
+                 doctor_listener(path, SOCK_SEQPACKET) > 0;
     }
     if (dir) {
         closedir(dir);
@@ -159,14 +160,15 @@ static int count_keepers(struct doctor *doctor)
 }
 
 /* Only after a gearsd that did not end by itself (what a clean end leaves is no fault), and not
- * while keepers wait for its successor, which takes over every name. */
+ * while keepers or tunnels wait for its successor, which takes over every name. */
 void check_stale_sockets(struct doctor *doctor)
 {
     static const char *const parts[] = {"", "own", "link"};
     char path[PATH_MAX], where[200];
     bool dead = !home_path(&doctor->cli->home, path, "run", "gearsd.lease") &&
                 judge_lease(doctor, path, where, sizeof where) == 0 &&
-                !doctor_daemon_runs(doctor) && !count_keepers(doctor);
+                !doctor_daemon_runs(doctor) && !count_helpers(doctor, "k-") &&
+                !count_helpers(doctor, "t-");
     for (size_t i = 0; dead && i < sizeof parts / sizeof *parts; i++) {
         check_stale(doctor, parts[i]);
     }
@@ -199,6 +201,26 @@ static bool start_daemon(void)
     return !program_run_quiet((const char *[]){self, "daemon", "start", NULL});
 }
 
+/* gearsd does not run: a fault if there is something to look after. */
+static void check_absent(struct doctor *doctor)
+{
+    int services = count_helpers(doctor, "k-"), hops = count_helpers(doctor, "t-");
+    char what[64];
+    if (!services && !hops) {
+        doctor_note(doctor, "gearsd does not run on %s, nor any service or hop",
+            doctor->cli->home.host);
+        return;
+    }
+    if (hops) {
+        snprintf(what, sizeof what, "%d services and %d hops", services, hops);
+    } else {
+        snprintf(what, sizeof what, "%d services", services);
+    }
+    bool fixed = doctor->fix && start_daemon();
+    (fixed ? doctor_fixed : doctor_find)(doctor, "gearsctl daemon start",
+        "%s %s without a gearsd to look after them", what, fixed ? "ran" : "run");
+}
+
 void check_daemon(struct doctor *doctor)
 {
     char path[PATH_MAX], remedy[80];
@@ -207,17 +229,7 @@ void check_daemon(struct doctor *doctor)
     }
     pid_t pid = doctor_listener(path, SOCK_STREAM);
     if (pid <= 0) {
-        int keepers = count_keepers(doctor);
-        if (keepers && !(doctor->fix && start_daemon())) {
-            doctor_find(doctor, "gearsctl daemon start",
-                "%d services run without a gearsd to look after them", keepers);
-        } else if (keepers) {
-            doctor_fixed(doctor, "gearsctl daemon start",
-                "%d services ran without a gearsd to look after them", keepers);
-        } else {
-            doctor_note(
-                doctor, "gearsd does not run on %s, nor any service", doctor->cli->home.host);
-        }
+        check_absent(doctor);
         return;
     }
     cJSON *hello = doctor_ask(doctor, "Hello", NULL);
