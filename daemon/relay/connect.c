@@ -55,11 +55,13 @@ static void relay_now(struct connection *connection)
     transfer_ready(&connection->client, EPOLLIN); /* it has mostly spoken already */
 }
 
-static void demand(struct service *service)
+/* Once for those who wait together: gearsd may tell a new state of the service for each. */
+static void demand(const struct connection *connection)
 {
+    struct service *service = connection->service;
     struct link_frame frame;
-    if (service->state == LINK_SERVICE_STARTING && !service->demanded) {
-        service->demanded = true;
+    if (service->state == LINK_SERVICE_STARTING && !service->demander) {
+        service->demander = connection;
         link_frame_start(&frame, LINK_RELAY_DEMAND, 0);
         link_frame_string(&frame, LINK_TAG_SERVICE, service->name);
         control_send(service->relay, &frame);
@@ -86,7 +88,7 @@ static void wait_on(struct connection *connection)
     if (may_try(service)) {
         relay_timer(service->relay, service->retry_ms);
     }
-    demand(service);
+    demand(connection);
     connection_rearm(connection);
 }
 
@@ -166,5 +168,6 @@ void connect_finished(struct connection *connection, uint32_t events)
 void connect_give_up(struct connection *connection)
 {
     relay_close(&connection->server.source);
+    connection_waits_no_more(connection);
     refusal_start(connection);
 }

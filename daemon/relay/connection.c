@@ -40,6 +40,13 @@ static void unlink_it(struct connection *connection)
     }
 }
 
+void connection_waits_no_more(const struct connection *connection)
+{
+    if (connection->service->demander == connection) {
+        connection->service->demander = NULL;
+    }
+}
+
 void connection_finish(struct connection *connection, bool abort_it)
 {
     struct relay *relay = connection->service->relay;
@@ -47,6 +54,7 @@ void connection_finish(struct connection *connection, bool abort_it)
         return;
     }
     connection->dead = true;
+    connection_waits_no_more(connection);
     close_end(&connection->client, abort_it);
     close_end(&connection->server, abort_it);
     unlink_it(connection);
@@ -162,7 +170,6 @@ void connection_start(struct service *service, int fd, bool is_tcp)
 
 void connection_service_changed(struct service *service)
 {
-    service->demanded = false;
     service->retry_ms = 0;
     for (struct connection *c = service->connections, *next; c; c = next) {
         next = c->next;

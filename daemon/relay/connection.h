@@ -62,6 +62,8 @@ static inline struct relay_counters *connection_counters(const struct connection
 /* connection.c */
 /* Close both ends, as an abort where the socket knows aborts; memory goes after the round. */
 void connection_finish(struct connection *connection, bool abort_it);
+/* The next one who waits is told to gearsd again. */
+void connection_waits_no_more(const struct connection *connection);
 /* Ask epoll for what phase and state want of each end. May finish the connection. */
 void connection_rearm(struct connection *connection);
 /* Enter `phase`, to be left within `ms` (0: no bound). May finish the connection. */

@@ -25,7 +25,7 @@ static void on_controller(struct source *source, uint32_t events)
         (struct relay *)(void *)((char *)source - offsetof(struct relay, controller));
     static uint8_t buffer[LINK_FRAME_LIMIT];
     struct link_message message;
-    int fd = source->fd;
+    int fd = source->fd, ends = 0;
     for (int i = 0; i < ORDERS_PER_ROUND && fd >= 0 && source->fd == fd; i++) {
         int code = link_receive(fd, buffer, &message);
         if (code == 1) {
@@ -33,8 +33,8 @@ static void on_controller(struct source *source, uint32_t events)
             link_message_finish(&message);
         } else if (code == -EAGAIN) {
             return;
-        } else if (code != -EBADMSG &&
-                   code != -ECONNRESET) { /* a reset comes before the rest */
+        } else if (code != -EBADMSG && (code || ++ends > 1)) {
+            /* The first end may be a reset, told before what was ordered last. */
             relay_close(source);
             leave_if_lost(relay);
         }
@@ -45,6 +45,9 @@ static void take(struct relay *relay, int fd)
 {
     relay_close(&relay->controller);
     relay->controller = (struct source){on_controller, fd, 0};
+    for (struct service *s = relay->services; s; s = s->next) {
+        s->demander = NULL; /* it has not been told */
+    }
     relay_arm(relay, &relay->controller, EPOLLIN);
 }
 
@@ -177,8 +180,10 @@ static void put_service(
     link_find_string(
         message, LINK_TAG_TARGET_PATH, 0, service->target_path, sizeof service->target_path);
     service->target_port = (uint16_t)link_u64(message, LINK_TAG_TARGET_PORT, 0);
-    service->state =
+    enum link_service_state state =
         (enum link_service_state)link_u64(message, LINK_TAG_SERVICE_STATE, LINK_SERVICE_DOWN);
+    service->demander = state == service->state ? service->demander : NULL;
+    service->state = state;
     link_find_string(message, LINK_TAG_TEXT, 0, service->cause, sizeof service->cause);
     link_find_string(message, LINK_TAG_COMMAND, 0, service->command, sizeof service->command);
     service->since_us = (int64_t)link_u64(message, LINK_TAG_SINCE, 0);

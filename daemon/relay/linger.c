@@ -12,7 +12,7 @@ enum { LINGER_MS = 60000, DROPS_PER_ROUND = 16 };
 
 static const size_t DROP_SIZE = 1 << 30;
 
-/* Its end of file counts as one. */
+/* Its end of file counts as one: a reset that overtakes it is no end of file. */
 static bool is_queued(const struct end *end)
 {
     int bytes = 0;
@@ -28,11 +28,14 @@ bool linger_start(struct connection *connection)
 {
     struct end *end =
         may_speak(&connection->server) ? &connection->server : &connection->client;
-    if (connection->aborted || !may_speak(end) || !is_queued(end)) {
+    if (connection->aborted || !may_speak(end)) {
         return false;
     }
-    shutdown(end->source.fd, SHUT_WR); /* who closed its side also ends the lingering */
+    shutdown(end->source.fd, SHUT_WR);
     end->write_done = true;
+    if (!is_queued(end)) {
+        return false;
+    }
     struct end *left = end_other(end);
     transfer_drop(left);
     relay_close(&left->source);

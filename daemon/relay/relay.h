@@ -53,7 +53,7 @@ struct service {
     int64_t since_us, wait_ms;
     int64_t retry_ms; /* no connect before: the last one found no room, or nobody */
     int slot;
-    bool demanded;
+    const struct connection *demander; /* it waits, and gearsd was told; NULL: nobody told */
     struct listener *listeners[SERVICE_LISTENERS];
     struct connection *connections, **last; /* oldest first: who waited longest goes first */
 };

@@ -101,11 +101,11 @@ void watch_path(struct relay *relay, const char *path)
     }
     for (int i = 0; i < WATCHED_FOLDERS; i++) {
         struct watched *watched = &relay->watched[i];
-        if (!watched->number) {
-            place = watched;
-        } else if (!strcmp(watched->folder, folder)) {
-            return;
+        if (watched->number && !strcmp(watched->folder, folder)) {
+            place = watched; /* asked again: the folder may be another by now */
+            break;
         }
+        place = watched->number ? place : watched;
     }
     int number = place ? watch_folder(relay, folder, GONE | IN_MOVED_TO) : -ENOSPC;
     if (number < 0) {

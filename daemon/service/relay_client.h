@@ -28,8 +28,8 @@ struct relay_route {
     char cause[200];               /* "STATE: CAUSE", for the page of who waited in vain */
     char command[120];         /* what helps, typed on this host; "": nothing has to be typed */
     int64_t since_us, wait_ms; /* UTC microseconds; how long a client waits at most */
-    /* A client waits while the state is STARTING. Once for each put, not for each client: who
-     * puts the route in answer is called again. */
+    /* A client waits while the state is STARTING: told once for all who wait together, and
+     * again when the first of them has left or the state was another meanwhile. */
     void (*demanded)(struct relay_route *route, void *context);
     /* Nobody takes clients at feed_path (errno `code`, in words `text`). They wait and are
      * tried again; told at most every 200 ms while it stays so. */

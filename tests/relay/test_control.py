@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable
 
 import pytest
+from processes import wait_until
 from relay_ends import Service
 from relay_link import NUMBERS, Relay, RelayError
 
@@ -93,6 +95,21 @@ def test_unknown_orders_are_said_to_be_unknown(relay: Relay, service: Make) -> N
     relay._send("KEEPER_STATUS", relay.request, SERVICE=front.name)
     (answer, _), _, _ = relay._receive()
     assert answer == "UNSUPPORTED"
+
+
+def test_what_a_controller_ordered_last_is_heard(relay: Relay, service: Make) -> None:
+    """It left with answers unread, which the kernel tells as a reset before the order itself."""
+    service()
+    relay.stop()
+    for _ in range(3):
+        relay.link.send(HELLO)
+    relay.cont()
+    wait_until(lambda: select.select([relay.link], [], [], 0)[0], "an answer")
+    relay.stop()
+    relay.link.send(struct.pack("<cBHI", b"G", 1, NUMBERS["RELAY_DRAIN"], 8))
+    relay.link.close()
+    relay.cont()
+    relay.wait_end()
 
 
 def test_without_a_controller_everything_goes_on(relay: Relay, service: Make) -> None:

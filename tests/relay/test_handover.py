@@ -116,6 +116,36 @@ def test_who_waited_in_vain_gets_the_page(relay: Relay, feed: Feed, how: str) ->
     assert feed.counters()["refused"] == 2
 
 
+def test_who_waits_is_told_once(relay: Relay, feed: Feed) -> None:
+    """However often gearsd tells of a new attempt; else each would bring about the next."""
+
+    def demands() -> int:
+        relay.order("HELLO")
+        found = [told for told in relay.told if told[0] == "RELAY_DEMAND"]
+        relay.told.clear()
+        return len(found)
+
+    feed.put("STARTING")
+    first = feed.connect()
+    relay.wait_told("RELAY_DEMAND")
+    for i in range(20):
+        feed.put("STARTING", cause=f"down: attempt {i}")
+    with feed.connect():
+        wait_until(lambda: feed.counters()["connections"] == 2, "another")
+        assert demands() == 0
+        first.close()
+        wait_until(lambda: feed.counters()["connections"] == 1, "the first one's end")
+        with feed.connect():
+            wait_until(lambda: feed.counters()["accepted"] == 3, "a third")
+            assert demands() == 1
+            relay.link.close()
+            relay.link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            relay.link.connect(str(relay.folder / "relay.sck"))
+            relay.order("HELLO")
+            feed.put("STARTING")
+            assert demands() == 1  # the new controller does not know
+
+
 def test_who_leaves_while_waiting_is_not_handed_over(relay: Relay, feed: Feed) -> None:
     feed.put("STARTING")
     feed.connect().close()

@@ -129,7 +129,9 @@ def test_a_deleted_file_elsewhere_is_made_again(relay: Relay, feed: Feed, shared
 
 
 def test_a_folder_made_again_is_watched_again(relay: Relay, feed: Feed, shared: Path) -> None:
+    relay.stop()
     shutil.rmtree(shared.parent)
+    relay.cont()
     relay.wait_told("RELAY_LOG")  # there is nowhere to make it
     shared.parent.mkdir()
     relay.order("RELAY_UNLISTEN", SERVICE=feed.name, LISTEN_PATH=str(shared))

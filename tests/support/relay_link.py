@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from processes import wait_until
+
 SOURCE = Path(__file__).parents[2]
 BIN = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
 NUMBERS = {
@@ -256,6 +258,8 @@ class Relay:
 
     def stop(self) -> None:
         signal.pidfd_send_signal(self.handle, signal.SIGSTOP)
+        stat = Path(f"/proc/{self.pid}/stat")
+        wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "the stop")
 
     def cont(self) -> None:
         signal.pidfd_send_signal(self.handle, signal.SIGCONT)
