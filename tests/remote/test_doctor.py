@@ -67,9 +67,11 @@ def test_uninstall_logs_out(olcf: Olcf) -> None:
     assert refused.returncode == 1
     assert "Gears may still run on andes-login" in refused.stderr
     assert user.tunnel()["state"] == "up"
-    for node in olcf.andes:
-        if (gears.home / "run" / node.name.removesuffix(".ornl.gov") / "gearsd.sck").exists():
-            node.run("daemon", "stop", "--services", "--yes")
+    host = user.tunnel()["host"]
+    node = next(node for node in olcf.andes if node.name.startswith(f"{host}."))
+    node.run("daemon", "stop", "--services", "--yes")
+    lease = gears.home / "run" / host / "gearsd.lease"
+    wait_until(lambda: not lease.exists(), "the end of gearsd there")
     user.run("uninstall", "--yes")
     wait_until(lambda: not list(user.processes("gears")), "the end of every process")
     assert not (gears.home / "run").exists()
