@@ -71,6 +71,7 @@ def test_a_folder_of_gears_alone_goes_whole(gears: Gears) -> None:
     for entry in set(gears.home.iterdir()) - {gears.home / n for n in MADE}:
         shutil.rmtree(entry)
     gears.run("daemon", "start")
+    wait_until(lambda: list(gears.home.glob("log/*/gearsd/*.log")), "the log's first line")
     plan = json.loads(gears.run("uninstall", "--json", check=False).stdout)
     assert (plan["schema"], plan["keep"]) == (1, [])
     gears.run("uninstall", "--yes")
