@@ -142,9 +142,12 @@ static size_t send_some(struct channel *channel, const char *bytes, size_t lengt
 static void flush_to_client(struct channel *channel)
 {
     struct backlog *backlog = channel->to_client;
-    backlog->at +=
-        (uint32_t)send_some(channel, backlog->bytes + backlog->at, backlog->end - backlog->at);
-    if (channel->to_client && backlog->at == backlog->end) {
+    size_t n = send_some(channel, backlog->bytes + backlog->at, backlog->end - backlog->at);
+    if (channel->deaf) {
+        return; /* it was dropped */
+    }
+    backlog->at += (uint32_t)n;
+    if (backlog->at == backlog->end) {
         drop(&channel->to_client);
     }
 }

@@ -103,7 +103,8 @@ bool session_is_full(const struct session *session)
 
 void session_wake(struct session *session)
 {
-    event_active(session->again, EV_TIMEOUT, 0);
+    /* Not event_active: what that adds comes before all the loop has yet to look for. */
+    event_add(session->again, &(struct timeval){0, 0});
 }
 
 /* Whether a channel is left that has more to do at once. */

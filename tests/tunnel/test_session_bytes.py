@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 
 import pytest
 from processes import wait_until
@@ -166,6 +167,27 @@ def test_writing_goes_on_while_all_readers_stall(tunnel: Tunnel, target) -> None
         sending.result()
         assert read_pattern(client, down, 16 * MB) == 16 * MB
         stuffing.result()
+
+
+def test_orders_and_others_are_heard_while_much_flows(tunnel: Tunnel, target) -> None:
+    """More than libssh2 can decrypt: the server's bytes never end meanwhile."""
+    client = tunnel.connect(target.path)
+    end = target.accept()
+    down, size = Pattern("down"), 192 * MB
+    with client, end:
+        sending = Task(lambda: send_pattern(end, down, size))
+        reading = Task(lambda: read_pattern(client, down, size))
+        took = []
+        while reading.is_alive():
+            asked = time.monotonic()
+            tunnel.now()
+            with tunnel.connect(target.path) as other, target.accept() as answer:
+                other.sendall(b"x")
+                assert answer.recv(1) == b"x"
+            took.append(time.monotonic() - asked)
+            time.sleep(0.05)
+        assert sending.result() == reading.result() == size
+        assert len(took) >= 5 and max(took) < 2, took
 
 
 def test_nothing_is_left_of_many_connections(tunnel: Tunnel, target) -> None:

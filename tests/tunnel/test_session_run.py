@@ -101,7 +101,7 @@ def test_a_command_that_says_nothing(tunnel: Tunnel, home: Path) -> None:
 
 def test_a_report_from_one_that_stays(tunnel: Tunnel, home: Path) -> None:
     """It has a child that holds its output: the report counts at once."""
-    assert tunnel.run(f"{REPORT}; sleep 600 & echo $! >{home}/pid") == ANSWER
+    assert tunnel.run(f"sleep 600 & echo $! >{home}/pid; {REPORT}") == ANSWER
     os.kill(int((home / "pid").read_text()), 9)
     wait_until(lambda: tunnel.run(REPORT) == ANSWER, "a free place")
 
