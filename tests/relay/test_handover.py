@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from pathlib import Path
 
@@ -51,8 +52,10 @@ def test_the_relay_hears_nothing_of_it_any_more(relay: Relay, feed: Feed) -> Non
             before = relay.wakeups()
             for _ in range(100):
                 talk(client, end)
-            client.shutdown(socket.SHUT_WR)
+            client.close()
             assert end.recv(1) == b""
+            end.shutdown(socket.SHUT_WR)
+            assert not select.select([relay.link], [], [], 0.3)[0]
             assert relay.wakeups() == before
 
 
