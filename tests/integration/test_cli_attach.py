@@ -122,20 +122,24 @@ def everything_run() -> str:
 def test_a_login_shell_follows(gears: Gears, andes: Hop, leave: str) -> None:
     """For who came by ssh: whatever happens, the first hop's PASSCODE was not in vain."""
     name = Path(pwd.getpwuid(os.geteuid()).pw_shell).name
-    with attach(gears, "--shell", PS1="$ ") as screen:
+    (gears.home / "user/.profile").write_text("PS1='your shell> '\n")
+    with attach(gears, "--shell") as screen:
         screen.expect("q leaves")
         screen.type(leave)
-        screen.expect("\n")
+        screen.expect("your shell> ")
         screen.type("echo it''is $0 $GEARS_HOME\n")
         screen.expect(f"itis -{name} {gears.home}")
         screen.type("sleep 77\n")
         wait_until(lambda: "sleep\x0077" in everything_run(), "the program in that shell")
+        screen.forget()
         screen.type("\x03")
+        screen.expect("your shell> ")
         screen.type("exit 5\n")
         assert screen.wait() == 5
     andes.tunnel["held_by"] = "hub2.ccs"
     with attach(gears, "--shell") as screen:
-        screen.expect("ssh hub2.ccs -t gearsctl attach andes")
+        screen.expect("your shell> ")
+        assert "ssh hub2.ccs -t gearsctl attach andes" in screen.output
         screen.type("exit 6\n")
         assert screen.wait() == 6
 
