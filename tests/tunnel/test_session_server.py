@@ -1,0 +1,101 @@
+"""What servers do by themselves: new keys, prompts, an end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from relay_ends import Pattern, Task, read_pattern, send_pattern
+from sshd import Sshd, needs_sshd
+from tunnel_link import Tunnel, hop_record
+
+MB = 1 << 20
+Special = Callable[..., Tunnel]
+
+
+def test_new_keys_under_load(special: Special, target) -> None:
+    """Every megabyte, both ways full, and others come and go."""
+    tunnel = special(extra=["RekeyLimit 1M"])
+    client = tunnel.connect(target.path)
+    end = target.accept()
+    target.echo()
+    up, down, size = Pattern("up"), Pattern("down"), 24 * MB
+    with client, end:
+        tasks = [
+            Task(lambda: send_pattern(client, up, size)),
+            Task(lambda: send_pattern(end, down, size)),
+            Task(lambda: read_pattern(client, down, size)),
+            Task(lambda: read_pattern(end, up, size)),
+        ]
+        others = 0
+        while any(task.is_alive() for task in tasks):
+            with tunnel.connect(target.path) as other:
+                other.sendall(b"x" * 1000)
+                assert other.recv(1) == b"x"
+                others += 1
+        assert [task.result() for task in tasks] == [size] * 4
+        assert others > 3
+
+
+def test_new_keys_while_idle(special: Special, target) -> None:
+    """By the server's clock, without any channel that would make libssh2 read."""
+    tunnel = special(extra=["RekeyLimit default 1s"])
+    time.sleep(4)
+    assert tunnel.order("TUNNEL_PROBE")["TUNNEL_STATE"] == "UP"
+    target.echo()
+    with tunnel.connect(target.path) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+
+
+def test_it_may_end_what_is_unused(special: Special) -> None:
+    """A site's policy: that is told like any end that the server wanted."""
+    tunnel = special(extra=["UnusedConnectionTimeout 1"])
+    tunnel.wait_end()
+    assert tunnel.exit_record()["text"] == "andes closed the connection"
+
+
+@needs_sshd
+def test_a_prompt_waits_for_whoever_leads() -> None:
+    """It is told again to a later controller, and its answer counts once."""
+    folder = Path(tempfile.mkdtemp(prefix="gt", dir="/tmp"))
+    try:
+        with Sshd(folder, "passcode") as sshd:
+            tunnel = Tunnel(folder, [hop_record(sshd, folder)])
+            try:
+                first = tunnel.wait_told("TUNNEL_PROMPT")
+                assert "PASSCODE" in first["PROMPT_TEXT"][0]
+                assert first["PROMPT_ECHO"] == [0]
+                tunnel.take_over()
+                assert tunnel.status["TUNNEL_STATE"] == "PROMPTING"
+                again = tunnel.wait_told("TUNNEL_PROMPT")
+                assert again == first
+                code = sshd.fresh_code()
+                tunnel.order("TUNNEL_ANSWER", PROMPT_ID=again["PROMPT_ID"], ANSWER=code)
+                up = tunnel.wait_state("UP")
+                assert (up["HUMAN"], up["AUTH_METHOD"]) == (1, "keyboard-interactive")
+                memory = memory_of(tunnel.pid)
+                assert code.encode() not in memory, "the PASSCODE is still in memory"
+                tunnel.finish()
+                assert tunnel.exit_record()["human"] == "1"
+            finally:
+                tunnel.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+def memory_of(pid: int) -> bytes:
+    """All it may write to."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            if rights.startswith("rw"):
+                start, end = (int(part, 16) for part in span.split("-"))
+                if end - start < 64 * MB:  # not the sanitizers' shadows
+                    memory.seek(start)
+                    found.append(memory.read(end - start))
+    return b"".join(found)
