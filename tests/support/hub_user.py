@@ -84,7 +84,8 @@ class HubUser:
         return list(self.processes("gears-tunnel"))
 
     def kill(self, pid: int, number: int) -> None:
-        os.kill(pid, number)
+        with contextlib.suppress(ProcessLookupError):  # its parent may have ended it
+            os.kill(pid, number)
 
     def kill_daemon(self) -> None:
         pids = list(self.processes("gearsd"))
