@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/link_door.h"
 #include "daemon/core/link_peer.h"
+#include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/session.h"
 #include "daemon/tunnel/tunnel.h"
 
@@ -168,10 +169,11 @@ static void take_answer(struct tunnel *tunnel, struct link_message *message)
            (answers[count] = link_copy_string(message, LINK_TAG_ANSWER, count))) {
         count++;
     }
-    if (tunnel->login && tunnel->control->prompt_id[0] &&
+    if ((tunnel->login || tunnel->openssh) && tunnel->control->prompt_id[0] &&
         !strcmp(id, tunnel->control->prompt_id)) {
-        code =
-            login_answer(tunnel->login, id, (const char *const *)(const void *)answers, count);
+        const char *const *texts = (const char *const *)(const void *)answers;
+        code = tunnel->openssh ? openssh_answer(tunnel->openssh, id, texts, count)
+                               : login_answer(tunnel->login, id, texts, count);
     }
     for (size_t i = 0; i < count; i++) {
         wipe(answers[i]);
@@ -199,18 +201,23 @@ static void order_run(struct tunnel *tunnel, const struct link_message *message)
 {
     char *command = link_copy_string(message, LINK_TAG_COMMAND, 0);
     int64_t timeout = (int64_t)link_u64(message, LINK_TAG_TIMEOUT_MS, RUN_MS);
-    if (!tunnel->session || !command || !command[0]) {
+    bool up = tunnel->state == LINK_TUNNEL_UP || tunnel->state == LINK_TUNNEL_DEGRADED;
+    if (!up || !command || !command[0]) {
         free(command);
-        reply(tunnel, message->request, tunnel->session ? -EINVAL : -ENOTCONN,
-            tunnel->session ? "no command was given" : "the connection is not up");
-    } else if (run_start(&tunnel->session->run, message->request, command, timeout)) {
+        reply(tunnel, message->request, up ? -EINVAL : -ENOTCONN,
+            up ? "no command was given" : "the connection is not up");
+    } else if (tunnel->openssh
+                   ? openssh_run(tunnel->openssh, message->request, command, timeout)
+                   : run_start(&tunnel->session->run, message->request, command, timeout)) {
         reply(tunnel, message->request, -EBUSY, "another command runs already");
     }
 }
 
 static void order_probe(struct tunnel *tunnel, const struct link_message *message)
 {
-    if (tunnel->session) {
+    if (tunnel->openssh) {
+        openssh_probe(tunnel->openssh, message->request);
+    } else if (tunnel->session) {
         session_probe(tunnel->session, message->request);
     } else {
         control_state(tunnel, message->request);
@@ -252,7 +259,7 @@ static void on_lonely(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     struct tunnel *tunnel = argument;
-    if (tunnel->login) {
+    if (tunnel->state == LINK_TUNNEL_CONNECTING || tunnel->state == LINK_TUNNEL_PROMPTING) {
         tunnel_close(tunnel, LINK_CAUSE_CANCELLED,
             "gearsd went away during the login and did not come back");
     }
@@ -340,8 +347,12 @@ void control_finish(struct tunnel *tunnel)
         unlink(tunnel->link_path);
     }
     control_drop_prompt(tunnel);
-    event_free(control->door_event);
-    event_free(control->lonely);
+    if (control->door_event) {
+        event_free(control->door_event);
+    }
+    if (control->lonely) {
+        event_free(control->lonely);
+    }
     link_door_close(&control->door);
     link_peer_destroy(control->controller);
     free(control);

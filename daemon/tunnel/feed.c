@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/unixsock.h"
+#include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/session.h"
 #include "daemon/tunnel/tunnel.h"
@@ -65,12 +66,14 @@ static void take_client(struct tunnel *tunnel, struct link_message *message)
     TUNNEL_COUNT(tunnel, accepted, 1);
     atomic_store_explicit(
         &tunnel->counters->last_used_us, (uint64_t)clock_utc_us(), memory_order_relaxed);
-    if (!tunnel->session || tunnel->state == LINK_TUNNEL_DOWN) {
+    bool up = tunnel->state == LINK_TUNNEL_UP || tunnel->state == LINK_TUNNEL_DEGRADED;
+    if (!up) {
         char why[600];
         snprintf(why, sizeof why, "the connection to %s is not up%s%s", tunnel->cluster,
             tunnel->text[0] ? ": " : "", tunnel->text);
         refuse(tunnel, fd, service, why);
-    } else if (session_add(tunnel->session, fd, target, service)) {
+    } else if (tunnel->openssh ? openssh_add(tunnel->openssh, fd, target, service)
+                               : session_add(tunnel->session, fd, target, service)) {
         refuse(tunnel, fd, service, "too many connections at once");
     }
 }

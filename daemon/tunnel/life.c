@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/record.h"
+#include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/session.h"
 #include "daemon/tunnel/tunnel.h"
@@ -127,6 +128,10 @@ int tunnel_start(struct tunnel *tunnel, struct error *err)
     if (!tunnel->late) {
         return error_set(err, -ENOMEM, "out of memory");
     }
+    if (!strcmp(tunnel->transport, "openssh")) {
+        tunnel->openssh = openssh_start(tunnel, err);
+        return tunnel->openssh ? 0 : -EIO;
+    }
     tunnel->login = login_start(tunnel->base, &request, &calls, tunnel, err);
     return tunnel->login ? 0 : -ENOMEM;
 }
@@ -152,6 +157,8 @@ void tunnel_finish(struct tunnel *tunnel)
     feed_finish(tunnel);
     session_destroy(tunnel->session);
     tunnel->session = NULL;
+    openssh_destroy(tunnel->openssh);
+    tunnel->openssh = NULL;
     refusals_destroy(tunnel->refusals);
     control_state(tunnel, 0);
     write_record(tunnel);

@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/detach.h"
+#include "daemon/tunnel/askpass.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/tunnel.h"
 
@@ -102,7 +103,8 @@ static int receive_start(struct error *err)
     take_settings(&message);
     int code = take_hops(&message, err);
     link_message_finish(&message);
-    if (!code && tunnel.transport[0] && strcmp(tunnel.transport, "libssh2") != 0) {
+    if (!code && tunnel.transport[0] && strcmp(tunnel.transport, "libssh2") != 0 &&
+        strcmp(tunnel.transport, "openssh") != 0) {
         code = error_set(
             err, -ENOTSUP, "this program knows no transport \"%s\"", tunnel.transport);
     }
@@ -202,11 +204,20 @@ static int fail(int code, const char *words)
     link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
     link_frame_string(&frame, LINK_TAG_TEXT, words);
     link_send(LINK_FD, &frame);
+    if (tunnel.feed) {
+        feed_finish(&tunnel);
+    }
+    if (tunnel.control) {
+        control_finish(&tunnel);
+    }
     return 1;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (askpass_is_wanted()) {
+        return askpass_main(argc, argv);
+    }
     struct error err = {0};
     struct event *events[SIGNAL_AND_WATCH] = {NULL};
     detach(LINK_FD);

@@ -81,15 +81,9 @@ static void read_on(struct refusal *refusal)
     finish(refusal); /* ended, or talks without end */
 }
 
-static void peek(struct refusal *refusal)
+/* `http` as page503_is_http says it. */
+static void tell(struct refusal *refusal, int http)
 {
-    char bytes[16];
-    ssize_t n = recv(refusal->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        finish(refusal);
-        return;
-    }
-    int http = n > 0 ? page503_is_http(bytes, (size_t)n) : -1;
     if (http == 1) { /* a new client's buffer has room for it */
         (void)!send(refusal->fd, refusal->page, refusal->length, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
@@ -99,6 +93,17 @@ static void peek(struct refusal *refusal)
         set_timer(refusal, LINGER_MS);
         read_on(refusal); /* edges come for what is new only */
     }
+}
+
+static void peek(struct refusal *refusal)
+{
+    char bytes[16];
+    ssize_t n = recv(refusal->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        finish(refusal);
+        return;
+    }
+    tell(refusal, n > 0 ? page503_is_http(bytes, (size_t)n) : -1);
 }
 
 static void on_client(evutil_socket_t fd, short what, void *argument)
@@ -116,13 +121,14 @@ static void on_client(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-void refusal_start(struct refusals *refusals, int fd, const struct page503 *what)
+/* NULL: it was closed. */
+static struct refusal *create(struct refusals *refusals, int fd, const struct page503 *what)
 {
     struct refusal *refusal =
         refusals->count < REFUSALS_MOST ? calloc(1, sizeof *refusal) : NULL;
     if (!refusal) {
         close(fd);
-        return;
+        return NULL;
     }
     *refusal = (struct refusal){.all = refusals, .next = refusals->first, .fd = fd};
     if (refusals->first) {
@@ -136,9 +142,24 @@ void refusal_start(struct refusals *refusals, int fd, const struct page503 *what
         event_new(refusals->base, fd, EV_READ | EV_ET | EV_PERSIST, on_client, refusal);
     if (!refusal->page || !refusal->event) {
         finish(refusal);
-        return;
+        return NULL;
     }
     set_timer(refusal, PEEK_MS);
+    return refusal;
+}
+
+void refusal_start(struct refusals *refusals, int fd, const struct page503 *what)
+{
+    (void)create(refusals, fd, what);
+}
+
+void refusal_heard(struct refusals *refusals, int fd, const struct page503 *what,
+    const char *first, size_t length)
+{
+    struct refusal *refusal = create(refusals, fd, what);
+    if (refusal && length) {
+        tell(refusal, page503_is_http(first, length) == 1);
+    }
 }
 
 void refusal_now(int fd, const struct page503 *what)

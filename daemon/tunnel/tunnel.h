@@ -17,6 +17,7 @@
 
 struct control;
 struct feed;
+struct openssh;
 struct refusals;
 struct session;
 
@@ -46,6 +47,7 @@ struct tunnel {
     struct refusals *refusals;
     struct login *login;     /* NULL once it is done */
     struct session *session; /* NULL unless up or degraded */
+    struct openssh *openssh; /* in the place of login and session: transport = openssh */
     struct event *late;      /* bound of a login's cancelling */
     struct {                 /* what the end is to be recorded as, once ordered */
         enum link_tunnel_cause cause;

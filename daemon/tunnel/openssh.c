@@ -1,0 +1,377 @@
+/* The life of the system's ssh: started, logging in, a master whose control socket appears, and
+ * its end. life.c starts and destroys it. That it is up is an event: ssh makes its control
+ * socket after the login and before anything else, and then greets who connects. */
+#include "daemon/tunnel/openssh.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/unixsock.h"
+#include "daemon/tunnel/openssh_private.h"
+
+/* GOODBYE_MS: ssh tells the server before it ends. FOLLOW_MS: beyond ssh's own ConnectTimeout,
+ * which it explains better. */
+enum { HUMAN_MS = 600000, GOODBYE_MS = 500, FOLLOW_MS = 2000, PIECE = 4096 };
+
+const char *openssh_name(const struct openssh *openssh)
+{
+    const struct tunnel *tunnel = openssh->tunnel;
+    const struct ssh_hop *hop = tunnel->hops[tunnel->hop_count - 1];
+    return hop->name ? hop->name : hop->host;
+}
+
+/* All that ssh started is in its group; only while ssh itself is not reaped is the number its.
+ */
+static void kill_ssh(struct openssh *openssh, int number)
+{
+    if (openssh->pid) {
+        kill(-openssh->pid, number);
+        kill(openssh->pid, number); /* it may not have made its group yet */
+    }
+}
+
+void openssh_end(struct openssh *openssh, enum link_tunnel_cause cause, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    if (openssh->phase == OPENSSH_ENDED) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    bool was_up = openssh->phase == OPENSSH_UP;
+    openssh->phase = OPENSSH_ENDED;
+    if (!was_up) {
+        kill_ssh(openssh, SIGKILL); /* before askpass: no empty answer is ever sent */
+        openssh_ask_finish(openssh);
+        openssh->tunnel->human = openssh->human;
+        control_drop_prompt(openssh->tunnel);
+    }
+    tunnel_end(openssh->tunnel, cause, text);
+}
+
+/* ---- what it prints ---- */
+
+static void on_touch(void *context, const char *line)
+{
+    openssh_ask_notice(context, line);
+}
+
+void openssh_hear_words(struct openssh *openssh)
+{
+    char bytes[PIECE];
+    ssize_t n;
+    bool logs_in = openssh->phase == OPENSSH_LOGIN;
+    while (openssh->words_fd >= 0 && ((n = read(openssh->words_fd, bytes, sizeof bytes)) > 0 ||
+                                         (n < 0 && errno == EINTR))) {
+        if (n > 0) {
+            words_feed(&openssh->words, bytes, (size_t)n, logs_in ? on_touch : NULL, openssh);
+        }
+    }
+}
+
+static void on_words(evutil_socket_t fd, short what, void *argument)
+{
+    (void)what;
+    struct openssh *openssh = argument;
+    openssh_hear_words(openssh);
+    struct pollfd closed = {.fd = (int)fd};
+    if (poll(&closed, 1, 0) == 1 && (closed.revents & POLLHUP)) {
+        event_del(openssh->words_event); /* all who held it are gone */
+    }
+}
+
+/* ---- its end ---- */
+
+static void explain_failure(struct openssh *openssh, const char *why)
+{
+    struct openssh_words *words = &openssh->words;
+    const struct tunnel *tunnel = openssh->tunnel;
+    const char *name = openssh_name(openssh);
+    enum link_tunnel_cause cause = words->cause ? words->cause : LINK_CAUSE_FAILED;
+    if (cause == LINK_CAUSE_AUTH_FAILED && tunnel->unattended && words->asks_more) {
+        openssh_end(openssh, LINK_CAUSE_AUTH_NEEDED,
+            "%s takes no key alone (ssh: %s); run: gearsctl login %s", name, why,
+            tunnel->cluster);
+    } else if (cause == LINK_CAUSE_HOST_KEY_CHANGED) {
+        openssh_end(openssh, cause,
+            "the host key of %s is not the known one (%s); nothing was sent. Ask the site "
+            "before you remove the old one; ssh: %s",
+            name, words->detail[0] ? words->detail : "changed or revoked", why);
+    } else if (cause == LINK_CAUSE_REFUSED && openssh->human) {
+        openssh_end(openssh, LINK_CAUSE_AUTH_FAILED,
+            "%s ended the login after what was answered; ssh: %s", name, why);
+    } else {
+        openssh_end(openssh, cause, "%s cannot be reached by ssh: %s", name, why);
+    }
+}
+
+static void ended(struct openssh *openssh, int status)
+{
+    struct openssh_words *words = &openssh->words;
+    char why[360];
+    openssh_hear_words(openssh);
+    words_finish(words);
+    if (words->last[0]) {
+        snprintf(why, sizeof why, "%s", words->last);
+    } else if (WIFSIGNALED(status)) {
+        snprintf(why, sizeof why, "it was ended by signal %d", WTERMSIG(status));
+    } else {
+        snprintf(why, sizeof why, "it ended with exit code %d", WEXITSTATUS(status));
+    }
+    if (openssh->phase == OPENSSH_UP) {
+        openssh_end(openssh, LINK_CAUSE_NETWORK_DOWN, "the connection to %s ended; ssh: %s",
+            openssh_name(openssh), why);
+    } else {
+        explain_failure(openssh, why);
+    }
+}
+
+/* True when it has ended; whatever it started ends with it. */
+static bool reap(struct openssh *openssh, int *status)
+{
+    siginfo_t info = {0};
+    if (!openssh->pid ||
+        waitid(P_PID, (id_t)openssh->pid, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid) {
+        return false;
+    }
+    kill(-openssh->pid, SIGKILL);
+    waitpid(openssh->pid, status, 0);
+    openssh->pid = 0;
+    return true;
+}
+
+static void on_child(evutil_socket_t number, short what, void *argument)
+{
+    (void)number;
+    (void)what;
+    int status = 0;
+    if (reap(argument, &status)) {
+        ended(argument, status);
+    }
+}
+
+/* ---- logging in ---- */
+
+static void on_late(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct openssh *openssh = argument;
+    const struct openssh_words *words = &openssh->words;
+    if (openssh->prompt_id[0]) {
+        openssh_end(
+            openssh, LINK_CAUSE_AUTH_NEEDED, "nobody answered within %d min", HUMAN_MS / 60000);
+    } else {
+        openssh_end(openssh, LINK_CAUSE_NETWORK_DOWN, "%s did not go on with the login%s%s",
+            openssh_name(openssh), words->last[0] ? "; ssh: " : "", words->last);
+    }
+}
+
+void openssh_allow(struct openssh *openssh, int64_t ms)
+{
+    struct timeval wait = {ms / 1000, ms % 1000 * 1000};
+    event_add(openssh->late, &wait);
+}
+
+void openssh_allow_human(struct openssh *openssh)
+{
+    openssh_allow(openssh, HUMAN_MS);
+}
+
+void openssh_joined(struct openssh *openssh)
+{
+    struct tunnel *tunnel = openssh->tunnel;
+    const struct openssh_words *words = &openssh->words;
+    if (openssh->phase != OPENSSH_JOINING || !openssh->forwards_ready ||
+        openssh->channel.state == CHAN_JOINING) {
+        return;
+    }
+    openssh_hear_words(openssh);
+    event_del(openssh->late);
+    openssh->phase = OPENSSH_UP;
+    tunnel->human = openssh->human;
+    tunnel->authenticated_at_us = clock_utc_us();
+    snprintf(tunnel->address, sizeof tunnel->address, "%s", words->address);
+    snprintf(tunnel->method, sizeof tunnel->method, "%s",
+        words->method[0] ? words->method
+        : openssh->human ? "keyboard-interactive"
+                         : "publickey"); /* before 8.9 ssh does not say */
+    if (openssh_life_start(openssh)) {
+        openssh_end(openssh, LINK_CAUSE_FAILED, "out of memory");
+        return;
+    }
+    tunnel_set_state(tunnel, LINK_TUNNEL_UP, LINK_CAUSE_NONE, "", 0);
+    openssh_life_ask(openssh); /* how long the way there and back is */
+}
+
+static void join(struct openssh *openssh)
+{
+    openssh->phase = OPENSSH_JOINING;
+    openssh_ask_finish(openssh);
+    openssh_allow(openssh, openssh->tunnel->step_ms);
+    int code = openssh_forward_start(openssh);
+    code = code ? code : openssh_channel_start(openssh);
+    if (code) {
+        openssh_end(
+            openssh, LINK_CAUSE_FAILED, "ssh cannot be spoken with: %s", strerror(-code));
+    }
+}
+
+static void on_appears(evutil_socket_t fd, short what, void *argument)
+{
+    (void)what;
+    struct openssh *openssh = argument;
+    char buffer[PIECE] __attribute__((aligned(__alignof__(struct inotify_event))));
+    bool there = false;
+    ssize_t n;
+    while ((n = read((int)fd, buffer, sizeof buffer)) > 0) {
+        for (char *at = buffer; at < buffer + n;) {
+            const struct inotify_event *event = (void *)at;
+            there = there || (event->len && !strcmp(event->name, "ctl"));
+            at += sizeof *event + event->len;
+        }
+    }
+    if (there && openssh->phase == OPENSSH_LOGIN) {
+        join(openssh);
+    }
+}
+
+/* ---- start and end ---- */
+
+static int watch(struct openssh *openssh, struct error *err)
+{
+    struct event_base *base = openssh->tunnel->base;
+    int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd < 0 || inotify_add_watch(fd, openssh->folder, IN_CREATE | IN_MOVED_TO) < 0) {
+        int code = -errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return error_errno(err, code, "cannot watch %s", openssh->folder);
+    }
+    openssh->appears = event_new(base, fd, EV_READ | EV_PERSIST, on_appears, openssh);
+    openssh->late = evtimer_new(base, on_late, openssh);
+    openssh->child = evsignal_new(base, SIGCHLD, on_child, openssh);
+    if (!openssh->appears) {
+        close(fd);
+    }
+    return openssh->appears && openssh->late && openssh->child &&
+                   !event_add(openssh->appears, NULL) && !event_add(openssh->child, NULL)
+               ? 0
+               : error_set(err, -ENOMEM, "out of memory");
+}
+
+static int begin(struct openssh *openssh, struct error *err)
+{
+    const struct tunnel *tunnel = openssh->tunnel;
+    const struct ssh_hop *hop = tunnel->hops[tunnel->hop_count - 1];
+    char step[300];
+    int code = openssh_folder_make(openssh, err);
+    code = code ? code : openssh_ask_start(openssh, err);
+    code = code ? code : watch(openssh, err);
+    code = code ? code : openssh_run_prepare(openssh);
+    code = code ? code : openssh_clients_start(openssh);
+    code = code ? code : openssh_spawn(openssh, err);
+    if (code) {
+        return code;
+    }
+    openssh->words_event =
+        event_new(tunnel->base, openssh->words_fd, EV_READ | EV_PERSIST, on_words, openssh);
+    if (!openssh->words_event || event_add(openssh->words_event, NULL)) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    /* Each server on the way is connected to, and then logged in to. */
+    openssh_allow(openssh, (int64_t)tunnel->hop_count * 2 * tunnel->step_ms + FOLLOW_MS);
+    snprintf(step, sizeof step, "ssh connects to %.100s (%.120s:%d)", openssh_name(openssh),
+        hop->host ? hop->host : openssh_name(openssh), hop->port);
+    tunnel_set_state(openssh->tunnel, LINK_TUNNEL_CONNECTING, LINK_CAUSE_NONE, step, 0);
+    return 0;
+}
+
+struct openssh *openssh_start(struct tunnel *tunnel, struct error *err)
+{
+    struct openssh *openssh = calloc(1, sizeof *openssh);
+    if (!openssh) {
+        error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    openssh->tunnel = tunnel;
+    openssh->folder_fd = openssh->words_fd = openssh->ask_fd = -1;
+    openssh->clients = openssh->timer = -1;
+    if (begin(openssh, err)) {
+        if (!err->text[0]) {
+            error_set(err, -ENOMEM, "out of memory");
+        }
+        openssh_destroy(openssh);
+        return NULL;
+    }
+    return openssh;
+}
+
+static void free_event(struct event *event, bool owns_fd)
+{
+    int fd = event && owns_fd ? event_get_fd(event) : -1;
+    if (event) {
+        event_free(event);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Let ssh say goodbye, so that the server need not wait for us; then end it. */
+static void finish_ssh(struct openssh *openssh)
+{
+    int status;
+    if (!openssh->pid) {
+        return;
+    }
+    kill_ssh(openssh, SIGTERM);
+    int handle = (int)syscall(SYS_pidfd_open, openssh->pid, 0);
+    if (handle >= 0) {
+        poll(&(struct pollfd){.fd = handle, .events = POLLIN}, 1, GOODBYE_MS);
+        close(handle);
+    }
+    kill_ssh(openssh, SIGKILL);
+    waitpid(openssh->pid, &status, 0);
+    openssh->pid = 0;
+}
+
+void openssh_destroy(struct openssh *openssh)
+{
+    if (!openssh) {
+        return;
+    }
+    if (openssh->phase == OPENSSH_LOGIN) {
+        kill_ssh(openssh, SIGKILL);
+    }
+    openssh->phase = OPENSSH_ENDED;
+    openssh_clients_stop(openssh);
+    openssh_run_stop(openssh);
+    openssh_life_stop(openssh);
+    finish_ssh(openssh);
+    mux_destroy(openssh->forwards);
+    openssh_channel_stop(openssh);
+    openssh_ask_finish(openssh);
+    free_event(openssh->words_event, false);
+    free_event(openssh->appears, true);
+    free_event(openssh->child, false);
+    free_event(openssh->late, false);
+    if (openssh->words_fd >= 0) {
+        close(openssh->words_fd);
+    }
+    openssh_folder_remove(openssh);
+    free(openssh);
+}

@@ -1,0 +1,388 @@
+/* The clients of an ssh: each is connected with ssh's socket for its target, and pumped. ssh
+ * takes every connection there and says later, on its standard error, whether the server opened
+ * it: then it closes without a byte. feed.c brings clients, openssh_forward.c the sockets. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/unixsock.h"
+#include "daemon/tunnel/openssh_private.h"
+#include "daemon/tunnel/refusal.h"
+
+/* DOUBT_MS: without a sign of life since a client came the server is asked, and OPEN_MS after
+ * it came the client is refused. AGAIN_MS: ssh's backlog was full. */
+enum { STREAMS_MOST = 2048, SPARE_FDS = 160, EVENTS = 64, AGAIN_MS = 5 };
+enum { OPEN_MS = 30000, DOUBT_MS = 25000 };
+
+static void on_late(evutil_socket_t fd, short what, void *argument);
+
+/* ---- a stream and its end ---- */
+
+static struct stream *create(
+    struct openssh *openssh, int fd, const char *target, const char *service)
+{
+    struct stream *stream = calloc(1, sizeof *stream);
+    if (!stream) {
+        return NULL;
+    }
+    stream->openssh = openssh;
+    stream->client = (struct stream_end){.stream = stream, .fd = fd};
+    stream->server = (struct stream_end){.stream = stream, .fd = -1};
+    stream->arrived_ms = clock_monotonic_ms();
+    snprintf(stream->path, sizeof stream->path, "%s", target);
+    snprintf(stream->service, sizeof stream->service, "%s", service);
+    stream->late = evtimer_new(openssh->tunnel->base, on_late, stream);
+    if (!stream->late) {
+        free(stream);
+        return NULL;
+    }
+    event_add(stream->late, &(struct timeval){DOUBT_MS / 1000, 0});
+    stream->previous = openssh->last_stream;
+    *(stream->previous ? &stream->previous->next : &openssh->streams) = stream;
+    openssh->last_stream = stream;
+    openssh->stream_count++;
+    return stream;
+}
+
+/* The client's socket goes to the caller. */
+static int take_client(struct stream *stream)
+{
+    int fd = stream->client.fd;
+    if (fd >= 0) {
+        if (stream->client.interest) {
+            epoll_ctl(stream->openssh->clients, EPOLL_CTL_DEL, fd, NULL);
+        }
+        TUNNEL_COUNT(stream->openssh->tunnel, connections, -1);
+    }
+    stream->client.fd = -1;
+    return fd;
+}
+
+/* Whoever holds a pointer to it from epoll has had its turn: only called from the loop. */
+static void finish(struct stream *stream)
+{
+    struct openssh *openssh = stream->openssh;
+    int fd = take_client(stream);
+    if (fd >= 0) {
+        close(fd);
+    }
+    stream_close_end(&stream->client);
+    stream_close_end(&stream->server);
+    *(stream->previous ? &stream->previous->next : &openssh->streams) = stream->next;
+    *(stream->next ? &stream->next->previous : &openssh->last_stream) = stream->previous;
+    openssh->stream_count--;
+    event_free(stream->late);
+    free(stream);
+}
+
+/* Freed after this round of events. */
+static void kill_stream(struct stream *stream)
+{
+    stream->state = STREAM_DEAD;
+    event_active(stream->openssh->clients_again, EV_TIMEOUT, 0);
+}
+
+static struct page503 page_of(
+    const struct stream *stream, const char *why, char cause[300], char command[80])
+{
+    snprintf(cause, 300, "not reached: %s", why);
+    snprintf(command, 80, "gearsctl status %s", stream->service);
+    return (struct page503){.name = stream->service,
+        .cause = cause,
+        .command = command,
+        .since_us = clock_utc_us()};
+}
+
+/* Tell gearsd, count, and give the client the page or the end. */
+static void refuse(struct stream *stream, int code, const char *why)
+{
+    char cause[300], command[80];
+    struct tunnel *tunnel = stream->openssh->tunnel;
+    struct link_frame frame;
+    link_frame_start(&frame, LINK_TUNNEL_TROUBLE, 0);
+    link_frame_string(&frame, LINK_TAG_TARGET_PATH, stream->path);
+    link_frame_string(&frame, LINK_TAG_SERVICE, stream->service);
+    link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)code);
+    link_frame_string(&frame, LINK_TAG_TEXT, why);
+    control_send(tunnel, &frame);
+    TUNNEL_COUNT(tunnel, failed, 1);
+    TUNNEL_COUNT(tunnel, refused, 1);
+    struct page503 page = page_of(stream, why, cause, command);
+    int fd = take_client(stream);
+    if (fd >= 0) {
+        refusal_heard(tunnel->refusals, fd, &page, stream->first, stream->first_length);
+    }
+    kill_stream(stream);
+}
+
+/* ssh closed without a byte from the server, after it printed why, if that was the reason. */
+static bool was_refused(struct stream *stream)
+{
+    struct openssh *openssh = stream->openssh;
+    char why[400];
+    openssh_hear_words(openssh);
+    const char *reason = words_take_refused(&openssh->words);
+    if (!reason) {
+        return false;
+    }
+    if (strstr(reason, "prohibited")) {
+        snprintf(why, sizeof why, "the server forbids to reach %s (%s)", stream->path, reason);
+        refuse(stream, EACCES, why);
+    } else if (strstr(reason, "connect failed")) {
+        snprintf(why, sizeof why,
+            "the server did not reach %s: nobody listens there, or it is forbidden (%s)",
+            stream->path, reason);
+        refuse(stream, ECONNREFUSED, why);
+    } else {
+        snprintf(why, sizeof why, "the server did not open %s (%s)", stream->path, reason);
+        refuse(stream, EIO, why);
+    }
+    return true;
+}
+
+/* ---- its bytes ---- */
+
+static int watch(struct openssh *openssh, const struct stream *stream, struct stream_end *end)
+{
+    uint32_t wanted = stream_interest(stream, end);
+    if (end->fd < 0 || wanted == end->interest) {
+        return 0;
+    }
+    struct epoll_event event = {.events = wanted, .data.ptr = end};
+    int act = end->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(openssh->clients, act, end->fd, &event)) {
+        return -errno;
+    }
+    end->interest = wanted;
+    return 0;
+}
+
+/* Give a stream its turn. */
+static void serve(struct stream *stream)
+{
+    struct openssh *openssh = stream->openssh;
+    uint64_t in = 0, out = 0;
+    bool more = false;
+    if (stream->state == STREAM_DEAD) {
+        return;
+    }
+    if (stream->state == STREAM_RELAYS) {
+        more = stream_pump(stream, &in, &out);
+        TUNNEL_COUNT(openssh->tunnel, bytes_in, in);
+        TUNNEL_COUNT(openssh->tunnel, bytes_out, out);
+        if (out) {
+            openssh_life_heard(openssh);
+        }
+        if (stream->server.eof && !stream->answered) {
+            if (was_refused(stream)) {
+                return;
+            }
+            stream->answered = true;
+            stream_pump(stream, &in, &out);
+        }
+        if (stream_is_done(stream)) {
+            kill_stream(stream);
+            return;
+        }
+    } else if (stream->client.hung_up) {
+        kill_stream(stream);
+        return;
+    }
+    if (watch(openssh, stream, &stream->client) || watch(openssh, stream, &stream->server)) {
+        kill_stream(stream);
+    } else if (more) {
+        event_active(openssh->clients_again, EV_TIMEOUT, 0);
+    }
+}
+
+/* ---- connecting it ---- */
+
+static void connect_stream(struct stream *stream)
+{
+    char path[64];
+    struct openssh *openssh = stream->openssh;
+    struct target *target = openssh_forward_get(openssh, stream->path);
+    if (!target) {
+        refuse(stream, EAGAIN, "ssh takes no more ways to targets now");
+        return;
+    }
+    if (target->state == TARGET_ASKED) {
+        stream->state = STREAM_WAITS;
+        return;
+    }
+    openssh_folder_path(openssh, target->name, path);
+    int fd = unix_connect(path, SOCK_STREAM, true, NULL);
+    if (fd == -EAGAIN) {
+        stream->state = STREAM_TRIES;
+        event_add(openssh->clients_again, &(struct timeval){0, AGAIN_MS * 1000});
+    } else if (fd >= 0) {
+        stream->server.fd = fd;
+        stream->state = STREAM_RELAYS;
+        stream->client.readable = true;
+        serve(stream);
+    } else if (!stream->tried_again) { /* somebody deleted ssh's socket */
+        stream->tried_again = true;
+        openssh_forward_forget(openssh, target);
+        connect_stream(stream);
+    } else {
+        refuse(stream, -fd, "ssh's own socket for this target does not answer");
+    }
+}
+
+void openssh_clients_target_ready(struct openssh *openssh, struct target *target)
+{
+    struct stream *next;
+    for (struct stream *stream = openssh->streams; stream; stream = next) {
+        next = stream->next;
+        if (stream->state == STREAM_WAITS && !strcmp(stream->path, target->path)) {
+            connect_stream(stream);
+        }
+    }
+}
+
+void openssh_clients_target_failed(
+    struct openssh *openssh, struct target *target, const char *why)
+{
+    for (struct stream *stream = openssh->streams; stream; stream = stream->next) {
+        if (stream->state == STREAM_WAITS && !strcmp(stream->path, target->path)) {
+            refuse(stream, EIO, why);
+        }
+    }
+}
+
+static size_t most_streams(void)
+{
+    struct rlimit limit;
+    size_t most = STREAMS_MOST;
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < 2 * most + SPARE_FDS) {
+        most = limit.rlim_cur > SPARE_FDS + 2 ? (limit.rlim_cur - SPARE_FDS) / 2 : 1;
+    }
+    return most;
+}
+
+int openssh_add(struct openssh *openssh, int fd, const char *target, const char *service)
+{
+    struct stream *stream =
+        openssh->phase == OPENSSH_UP && openssh->stream_count < most_streams()
+            ? create(openssh, fd, target, service)
+            : NULL;
+    if (!stream) {
+        return -EAGAIN;
+    }
+    TUNNEL_COUNT(openssh->tunnel, connections, 1);
+    if (keepalive_doubts(&openssh->keepalive, clock_monotonic_ms())) {
+        openssh_life_ask(openssh);
+    }
+    connect_stream(stream);
+    if (stream->state == STREAM_WAITS || stream->state == STREAM_TRIES) {
+        serve(stream);
+    }
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+/* Whether the server opened it nobody tells; that it lives, its answers to others do. */
+static void on_late(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    char why[200];
+    struct stream *stream = argument;
+    struct openssh *openssh = stream->openssh;
+    bool waits = stream->state == STREAM_WAITS || stream->state == STREAM_TRIES;
+    bool heard = openssh->keepalive.heard_ms >= stream->arrived_ms;
+    if (stream->state == STREAM_DEAD || stream->answered || (heard && !waits)) {
+        return;
+    }
+    if (!stream->asked) {
+        stream->asked = true;
+        openssh_life_ask(openssh);
+        event_add(stream->late, &(struct timeval){(OPEN_MS - DOUBT_MS) / 1000, 0});
+        return;
+    }
+    snprintf(why, sizeof why, "the server did not open %s within %d s", stream->path,
+        OPEN_MS / 1000);
+    refuse(stream, ETIMEDOUT, why);
+}
+
+static void on_clients(evutil_socket_t fd, short what, void *argument)
+{
+    (void)what;
+    (void)argument;
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait((int)fd, events, EVENTS, 0);
+    for (int i = 0; i < n; i++) {
+        struct stream_end *end = events[i].data.ptr;
+        stream_event(end, events[i].events);
+        serve(end->stream);
+    }
+}
+
+/* Free the dead, go on with those that have more to do. */
+static void on_again(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct openssh *openssh = argument;
+    struct stream *next;
+    for (struct stream *stream = openssh->streams; stream; stream = next) {
+        next = stream->next;
+        if (stream->state == STREAM_TRIES) {
+            connect_stream(stream);
+        } else if (stream->state == STREAM_RELAYS) {
+            serve(stream);
+        }
+        if (stream->state == STREAM_DEAD) {
+            finish(stream);
+        }
+    }
+}
+
+int openssh_clients_start(struct openssh *openssh)
+{
+    struct event_base *base = openssh->tunnel->base;
+    openssh->clients = epoll_create1(EPOLL_CLOEXEC);
+    if (openssh->clients < 0) {
+        return -errno;
+    }
+    openssh->clients_event =
+        event_new(base, openssh->clients, EV_READ | EV_PERSIST, on_clients, openssh);
+    openssh->clients_again = evtimer_new(base, on_again, openssh);
+    return openssh->clients_event && openssh->clients_again &&
+                   !event_add(openssh->clients_event, NULL)
+               ? 0
+               : -ENOMEM;
+}
+
+/* Those that wait get a page, as far as they take it at once. */
+void openssh_clients_stop(struct openssh *openssh)
+{
+    char cause[300], command[80];
+    while (openssh->streams) {
+        struct stream *stream = openssh->streams;
+        if (stream->state == STREAM_WAITS || stream->state == STREAM_TRIES) {
+            struct page503 page = page_of(stream, openssh->tunnel->text, cause, command);
+            int fd = take_client(stream);
+            if (fd >= 0) {
+                refusal_now(fd, &page);
+            }
+        }
+        finish(stream);
+    }
+    if (openssh->clients_event) {
+        event_free(openssh->clients_event);
+        event_free(openssh->clients_again);
+        openssh->clients_event = openssh->clients_again = NULL;
+    }
+    if (openssh->clients >= 0) {
+        close(openssh->clients);
+        openssh->clients = -1;
+    }
+}

@@ -1,0 +1,151 @@
+/* The ways to targets: for each socket on the server one socket of ssh here, added over the
+ * control socket without a session. The least used makes room. Used by openssh_clients.c. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/unixsock.h"
+#include "daemon/tunnel/openssh_private.h"
+#include "daemon/tunnel/prompt.h"
+
+static uint32_t number(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void settle(struct openssh *openssh, struct target *target, bool good,
+    const uint8_t *text, size_t length)
+{
+    char why[200] = "ssh did not add the way";
+    if (good) {
+        target->state = TARGET_READY;
+        openssh_clients_target_ready(openssh, target);
+        return;
+    }
+    if (length >= 4 && number(text) <= length - 4) {
+        char *words = prompt_line((const char *)text + 4, number(text), 150);
+        snprintf(why, sizeof why, "ssh did not add the way: %s", words ? words : "");
+        free(words);
+    }
+    target->state = TARGET_FREE;
+    openssh_clients_target_failed(openssh, target, why);
+}
+
+static void on_packet(void *context, const uint8_t *bytes, size_t length)
+{
+    struct openssh *openssh = context;
+    if (length < 8) {
+        return;
+    }
+    int type = (int)number(bytes);
+    uint32_t request = number(bytes + 4);
+    for (int i = 0; i < TARGETS_MOST; i++) {
+        struct target *target = &openssh->targets[i];
+        if (target->state == TARGET_ASKED && target->request == request) {
+            settle(openssh, target, type == MUX_OK, bytes + 8, length - 8);
+            return;
+        }
+    }
+}
+
+static void on_ready(void *context)
+{
+    struct openssh *openssh = context;
+    openssh->forwards_ready = true;
+    openssh_joined(openssh);
+}
+
+/* While ssh lives it does not close this; when it ends, on_child tells why. */
+static void on_closed(void *context)
+{
+    struct openssh *openssh = context;
+    mux_destroy(openssh->forwards);
+    openssh->forwards = NULL;
+    if (openssh->phase == OPENSSH_UP) {
+        control_log(openssh->tunnel, "ssh closed its control socket");
+    }
+}
+
+int openssh_forward_start(struct openssh *openssh)
+{
+    static const struct mux_calls calls = {on_packet, on_ready, on_closed};
+    char path[64];
+    openssh_folder_path(openssh, "ctl", path);
+    int fd = unix_connect(path, SOCK_STREAM, true, NULL);
+    if (fd < 0) {
+        return fd;
+    }
+    openssh->forwards = mux_create(openssh->tunnel->base, fd, &calls, openssh);
+    return openssh->forwards ? 0 : -ENOMEM;
+}
+
+/* ssh's folder is its working directory, so that no path is too long. */
+static int order(struct openssh *openssh, struct target *target, uint32_t type)
+{
+    struct mux_packet packet = {.length = 0};
+    target->request = ++openssh->requests;
+    mux_put(&packet, type);
+    mux_put(&packet, target->request);
+    mux_put(&packet, MUX_LOCAL);
+    mux_put_string(&packet, target->name);
+    mux_put(&packet, (uint32_t)MUX_STREAM_PORT);
+    mux_put_string(&packet, target->path);
+    mux_put(&packet, (uint32_t)MUX_STREAM_PORT);
+    return openssh->forwards ? mux_send(openssh->forwards, &packet) : -ENOTCONN;
+}
+
+void openssh_forward_forget(struct openssh *openssh, struct target *target)
+{
+    char path[64];
+    if (target->state == TARGET_READY) {
+        order(openssh, target, MUX_CLOSE_FORWARD);
+        openssh_folder_path(openssh, target->name, path);
+        unlink(path);
+    }
+    target->state = TARGET_FREE;
+}
+
+static struct target *choose(struct openssh *openssh)
+{
+    struct target *oldest = NULL;
+    for (int i = 0; i < TARGETS_MOST; i++) {
+        struct target *target = &openssh->targets[i];
+        if (target->state == TARGET_FREE) {
+            return target;
+        }
+        if (target->state == TARGET_READY && (!oldest || target->used_ms < oldest->used_ms)) {
+            oldest = target;
+        }
+    }
+    if (oldest) {
+        openssh_forward_forget(openssh, oldest);
+    }
+    return oldest;
+}
+
+struct target *openssh_forward_get(struct openssh *openssh, const char *path)
+{
+    for (int i = 0; i < TARGETS_MOST; i++) {
+        struct target *target = &openssh->targets[i];
+        if (target->state != TARGET_FREE && !strcmp(target->path, path)) {
+            target->used_ms = clock_monotonic_ms();
+            return target;
+        }
+    }
+    struct target *target = choose(openssh);
+    if (!target) {
+        return NULL;
+    }
+    *target = (struct target){.used_ms = clock_monotonic_ms()};
+    snprintf(target->path, sizeof target->path, "%s", path);
+    snprintf(target->name, sizeof target->name, "f%u", openssh->names++);
+    if (order(openssh, target, MUX_OPEN_FORWARD)) {
+        return NULL;
+    }
+    target->state = TARGET_ASKED;
+    return target;
+}
