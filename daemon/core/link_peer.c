@@ -30,6 +30,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     (void)what;
     struct link_peer *peer = argument;
+    bool reset = false;
     peer->busy = true;
     for (int i = 0; i < MESSAGES_PER_ROUND && !peer->doomed; i++) {
         struct link_message message;
@@ -39,6 +40,8 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
             link_message_finish(&message);
         } else if (code == -EAGAIN) {
             break;
+        } else if (code == 0 && !reset) {
+            reset = true; /* who leaves with words unread resets first; its last words follow */
         } else if (code != -EBADMSG) {
             event_del(peer->event);
             peer->calls->closed(peer->context);
