@@ -1,6 +1,7 @@
 /* The clients of a session: taking them in, turning them away, letting them go. feed.c brings
  * them, session.c gives each its turns. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 #include "daemon/tunnel/session.h"
 
 /* SPARE_FDS are for the feed, refusals and the control. */
-enum { CHANNELS_MOST = 4096, SPARE_FDS = 128 };
+enum { CHANNELS_MOST = 4096, SPARE_FDS = 128, MUCH = 4 * 1024 * 1024 };
 
 static void enlist(struct session *session, struct channel *channel)
 {
@@ -108,6 +109,18 @@ void session_orphan(struct session *session, LIBSSH2_CHANNEL *ssh)
     session_wake(session);
 }
 
+/* The last client of many bytes has left: what they took goes back to the system. */
+static void give_memory_back(struct session *session)
+{
+    const struct relay_counters *counters = session->tunnel->counters;
+    uint64_t moved = atomic_load_explicit(&counters->bytes_in, memory_order_relaxed) +
+                     atomic_load_explicit(&counters->bytes_out, memory_order_relaxed);
+    if (!session->channel_count && moved - session->moved > MUCH) {
+        session->moved = moved;
+        malloc_trim(0);
+    }
+}
+
 void clients_settle(struct session *session)
 {
     struct channel *channel = session->channels;
@@ -124,6 +137,7 @@ void clients_settle(struct session *session)
     if (session->channels) {
         session->channels = session->channels->next; /* another one is first next time */
     }
+    give_memory_back(session);
 }
 
 void clients_close(struct session *session)

@@ -24,6 +24,7 @@ struct session {
     struct event *clients_event;
     struct channel *channels; /* a ring, from whose turn is first in the next round */
     size_t channel_count;
+    uint64_t moved; /* bytes until memory was last given back */
     struct opens opens;
     struct run run;
     struct keepalive keepalive;
