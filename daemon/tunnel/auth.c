@@ -58,11 +58,12 @@ enum auth_verdict auth_end(struct auth *auth)
 
 enum auth_verdict auth_list(struct auth *auth)
 {
-    const char *list;
+    char *list;
     do {
         list = libssh2_userauth_list(auth->session, auth->user, auth->user_length);
     } while (!list && libssh2_session_last_errno(auth->session) == LIBSSH2_ERROR_EAGAIN);
     if (list) {
+        transport_mind(auth->link->transport, list); /* libssh2 forgets all but the last */
         visible_format(list, strlen(list), auth->methods, sizeof auth->methods);
         return AUTH_CHANGED;
     }

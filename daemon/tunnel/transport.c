@@ -95,7 +95,6 @@ void transport_destroy(struct transport *transport)
     }
     release(&transport->in);
     release(&transport->out);
-    transport_free_blocks(transport);
     free(transport);
 }
 

@@ -38,14 +38,17 @@ struct transport *transport_create_channel(LIBSSH2_CHANNEL *channel, struct tran
 void transport_destroy(struct transport *transport); /* NULL is allowed; closes the socket */
 
 /* A session that sends and receives through it, never blocks by itself and has its memory from
- * here: while there is patience, whatever it gives back is wiped, a human's answers with it,
- * and what it forgets is given back by transport_destroy. NULL: out of memory. The session's
- * abstract pointer is the transport. Free it with transport_end_session. */
+ * here: while there is patience, whatever it gives back is wiped, a human's answers with it.
+ * The session's abstract pointer is the transport. Free it with transport_end_session. NULL:
+ * out of memory. */
 LIBSSH2_SESSION *transport_begin_session(struct transport *transport);
 /* Say goodbye as far as that does not block, and free it with its channels. */
 void transport_end_session(struct transport *transport, LIBSSH2_SESSION *session);
 /* Memory that libssh2 will free. NULL: none. */
 void *transport_allocate(struct transport *transport, size_t size);
+/* Free this memory of libssh2's at the end unless libssh2 did; beyond a few it is not minded.
+ */
+void transport_mind(struct transport *transport, void *memory);
 
 /* What a callback of libssh2 needs beside the transport; NULL at first. */
 void transport_set_context(struct transport *transport, void *context);

@@ -10,13 +10,6 @@ struct transport_bytes {
     size_t start, end, capacity;
 };
 
-/* In front of each piece of memory that libssh2 asked for. */
-struct transport_block {
-    _Alignas(16) struct transport_block *previous; /* what follows is aligned for anything */
-    struct transport_block *next;
-    size_t size;
-};
-
 struct transport {
     int fd; /* −1: over a channel */
     LIBSSH2_CHANNEL *channel;
@@ -27,8 +20,8 @@ struct transport {
     int failure;      /* of receiving, or an abort; it stays */
     int send_failure; /* what came before may still be read */
     int64_t heard_ms;
-    struct transport_block *blocks;
     bool has_session;
+    void *minded[8]; /* what libssh2 may forget */
     size_t first_length;
     uint8_t first[TRANSPORT_FIRST_BYTES];
 };
@@ -36,7 +29,5 @@ struct transport {
 /* For libssh2: as recv and send, with a negative errno. */
 ssize_t transport_receive(struct transport *transport, void *buffer, size_t length);
 ssize_t transport_send(struct transport *transport, const void *bytes, size_t length);
-/* What libssh2 never gave back. */
-void transport_free_blocks(struct transport *transport);
 
 #endif

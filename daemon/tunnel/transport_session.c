@@ -1,53 +1,46 @@
 /* libssh2's side of a transport: the callbacks that send and receive for a session, and the
  * memory it works in. Called by libssh2, on whichever thread calls that. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/tunnel/transport_private.h"
 
 /* No packet is longer, but libssh2 1.10 allocates whatever length a server claims. */
-enum { LOGIN_BLOCK_MOST = 256 * 1024 };
+enum {
+    LOGIN_BLOCK_MOST = 256 * 1024,
+    MINDED = sizeof((struct transport *)0)->minded / sizeof(void *)
+};
 
 void *transport_allocate(struct transport *transport, size_t size)
 {
-    if (size > SIZE_MAX / 2 ||
-        (transport->patience && transport->has_session && size > LOGIN_BLOCK_MOST)) {
+    if (transport->patience && transport->has_session && size > LOGIN_BLOCK_MOST) {
         return NULL;
     }
-    struct transport_block *block = malloc(sizeof *block + size);
-    if (!block) {
-        return NULL;
-    }
-    *block = (struct transport_block){.next = transport->blocks, .size = size};
-    if (block->next) {
-        block->next->previous = block;
-    }
-    transport->blocks = block;
-    return block + 1;
+    return malloc(size ? size : 1);
 }
 
-static void release(struct transport *transport, struct transport_block *block)
+void transport_mind(struct transport *transport, void *memory)
 {
-    if (block->next) {
-        block->next->previous = block->previous;
+    for (size_t i = 0; i < MINDED; i++) {
+        if (!transport->minded[i]) {
+            transport->minded[i] = memory;
+            return;
+        }
     }
-    if (block->previous) {
-        block->previous->next = block->next;
-    } else {
-        transport->blocks = block->next;
-    }
-    if (transport->patience) {
-        explicit_bzero(block, sizeof *block + block->size);
-    }
-    free(block);
 }
 
-void transport_free_blocks(struct transport *transport)
+/* libssh2 1.11 gives some of this memory to free() by itself, so that it has to be malloc's. */
+static void release(struct transport *transport, void *memory)
 {
-    while (transport->blocks) {
-        release(transport, transport->blocks);
+    for (size_t i = 0; memory && i < MINDED; i++) {
+        transport->minded[i] = transport->minded[i] == memory ? NULL : transport->minded[i];
     }
+    if (memory && transport->patience) {
+        explicit_bzero(memory, malloc_usable_size(memory));
+    }
+    free(memory);
 }
 
 static LIBSSH2_ALLOC_FUNC(on_allocate)
@@ -57,18 +50,20 @@ static LIBSSH2_ALLOC_FUNC(on_allocate)
 
 static LIBSSH2_FREE_FUNC(on_free)
 {
-    if (ptr) {
-        release(*abstract, (struct transport_block *)ptr - 1);
-    }
+    release(*abstract, ptr);
 }
 
 static LIBSSH2_REALLOC_FUNC(on_reallocate)
 {
-    void *fresh = transport_allocate(*abstract, count);
+    struct transport *transport = *abstract;
+    if (!transport->patience) {
+        return realloc(ptr, count ? count : 1);
+    }
+    void *fresh = transport_allocate(transport, count);
     if (fresh && ptr) {
-        struct transport_block *old = (struct transport_block *)ptr - 1;
-        memcpy(fresh, ptr, old->size < count ? old->size : count);
-        release(*abstract, old);
+        size_t old = malloc_usable_size(ptr);
+        memcpy(fresh, ptr, old < count ? old : count);
+        release(transport, ptr);
     }
     return fresh;
 }
@@ -124,6 +119,9 @@ void transport_end_session(struct transport *transport, LIBSSH2_SESSION *session
     transport_abort(transport, -EPIPE);
     while (libssh2_session_free(session) == LIBSSH2_ERROR_EAGAIN) {
         /* a channel at a time; none can wait for an answer any more */
+    }
+    for (size_t i = 0; i < MINDED; i++) {
+        release(transport, transport->minded[i]);
     }
     transport->has_session = false;
 }

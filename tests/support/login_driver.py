@@ -16,6 +16,8 @@ from sshd import Sshd
 
 SOURCE = Path(__file__).parents[2]
 DRIVER = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin")) / "login_driver"
+# libssh2 before 1.11 knows RSA only with SHA-1.
+OLD = subprocess.run([str(DRIVER), "--old"], check=False).returncode == 0
 CAUSES = {
     int(number): name.lower().replace("_", "-")
     for name, number in re.findall(

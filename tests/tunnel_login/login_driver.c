@@ -2,6 +2,8 @@
  * {"done"}. Answers come on stdin, a line for each question; the line "^C" cancels. After a
  * login `--run COMMAND` runs it, {"ran"} has its output. Stays until stdin is closed.
  *
+ * With `--old` it only tells by its status whether libssh2 is older than 1.11.
+ *
  *     login_driver [--unattended] [--step MS] [--human MS] [--run COMMAND] HOP-RECORD... */
 #include <errno.h>
 #include <fcntl.h>
@@ -207,10 +209,12 @@ static void read_words(struct driver *driver, struct login_request *request, cha
 int main(int argc, char **argv)
 {
     static struct driver driver;
-    (void)argc;
     struct login_request request = {.step_ms = 10000, .human_ms = 60000};
     const struct login_calls calls = {on_step, on_prompt, on_done};
     struct error err = {0};
+    if (argc == 2 && !strcmp(argv[1], "--old")) {
+        return libssh2_version(0x010b00) ? 1 : 0;
+    }
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     read_words(&driver, &request, argv + 1);
     driver.base = event_base_new();
