@@ -27,7 +27,7 @@ struct link_frame {
     size_t length, capacity;
     int fds[LINK_FD_LIMIT]; /* borrowed: sending does not close them */
     size_t fd_count;
-    int failed; /* 0 or a negative errno */
+    int failed;  /* 0 or a negative errno */
     bool secret; /* wiped when finished */
 };
 

@@ -59,10 +59,12 @@ def test_gearsctl_has_every_command_and_option() -> None:
 
 
 def test_gears_conf_has_every_key() -> None:
-    source = (SOURCE / "daemon/core/config_keys.c").read_text()
-    table = source[source.index("config_keys[") : source.index("/* Every key")]
-    keys = set(re.findall(r'\{?"([a-z_]+)"', table))
-    assert len(keys) > 25
+    tables = (SOURCE / "daemon/core/config_tables.c").read_text()
+    own = re.search(r"own_keys\[\] = \{(.*?)\}", (SOURCE / "daemon/core/config_keys.c").read_text())
+    assert own
+    keys = set(re.findall(r'\{"([a-z_]+)", (?:VALUE|RLIMIT)_', tables))
+    keys |= set(re.findall(r'"([a-z_]+)"', own[1]))
+    assert len(keys) > 45
     assert listed("man5/gears.conf.5") == keys
 
 
