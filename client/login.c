@@ -62,7 +62,7 @@ static void show_step(struct talk *talk)
     const cJSON *tunnel = cJSON_GetObjectItemCaseSensitive(talk->reply, "tunnel");
     const char *words = json_text(tunnel, "message");
     words = *words ? words : json_text(tunnel, "state");
-    if (talk->continues && !talk->wish->alone && isatty(2) && *words &&
+    if (talk->continues && !prompt_of(talk) && !talk->wish->alone && isatty(2) && *words &&
         strcmp(words, talk->said) != 0) {
         snprintf(talk->said, sizeof talk->said, "%s", words);
         fprintf(stderr, "%s: %s\n", talk->wish->cluster, words);

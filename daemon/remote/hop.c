@@ -120,8 +120,10 @@ void hop_apply(struct hop *hop, enum hop_event event)
         hop->machine.cause = LINK_CAUSE_NONE;
         hop->message[0] = 0;
     }
-    if (after == HOP_UP) {
+    if (after == HOP_UP || (after == HOP_CONNECTING && before != after)) {
         hop->message[0] = 0;
+    } else if (event == HOP_PROMPTED) {
+        hop_set_message(hop, "its login waits for an answer at a terminal");
     }
     if (before != after) {
         hop->since_us = clock_utc_us();
