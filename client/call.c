@@ -7,6 +7,7 @@
 #include "build_id.h"
 #include "client/client.h"
 #include "client/elsewhere.h"
+#include "client/rename.h"
 #include "client/target.h"
 
 enum { CALL_TIMEOUT_MS = 30000, HELLO_TIMEOUT_MS = 2000, RETRY = -1, TRIES = 5 };
@@ -94,7 +95,7 @@ static int say_failure(struct cli *cli, const char *method, const char *error, c
                !strcmp(method, "Takeover") || !strcmp(method, "Cluster");
     const char *subject =
         (hop || (cli->remote && !*name)) && cli->subject ? cli->subject : full;
-    char *renamed = cli->remote ? target_rename(message, name, target_cluster(cli)) : NULL;
+    char *renamed = cli->remote ? rename_hints(message, name, target_cluster(cli)) : NULL;
     const char *words = renamed && *renamed ? renamed : *message ? message : error;
     if (!hop && *name && begins_with(words, name)) {
         cli_say("%s%s", full, words + strlen(name));

@@ -123,10 +123,10 @@ static void choose_hub(const cJSON *cluster, struct entry *entry)
     snprintf(entry->host, sizeof entry->host, "%s", real || !*hub ? self.nodename : hub);
     if (real && *hub && strcmp(hub, self.nodename) != 0) {
         text_printf(&entry->comments,
-            "# %s is one of the hosts behind %s, and the only one with this socket. Where\n"
-            "# your laptop does not know it, write HostName %s: on the wrong host attach says\n"
-            "# how to get to the right one.\n",
-            self.nodename, hub, hub);
+            "# The only host with this socket, whichever others are behind %s. Where\n"
+            "# your laptop does not know its name, write HostName %s:\n"
+            "# on the wrong host attach says how to get to the right one.\n",
+            hub, hub);
     } else if (!real) {
         text_printf(&entry->comments,
             "# The socket is on %s only; where other hosts answer to this name too, attach\n"

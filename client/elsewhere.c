@@ -91,6 +91,18 @@ static void look_at_host(struct elsewhere *all, const char *host)
     }
 }
 
+/* Another login node of our own cluster is no hop away. */
+static void forget_own_cluster(struct elsewhere *all)
+{
+    char own[33];
+    find_cluster(&all->home, own);
+    for (size_t i = 0; i < all->count; i++) {
+        if (!strcmp(all->held[i].cluster, own)) {
+            all->held[i].cluster[0] = 0;
+        }
+    }
+}
+
 static void look(struct elsewhere *all)
 {
     char folder[PATH_MAX];
@@ -105,6 +117,7 @@ static void look(struct elsewhere *all)
     if (dir) {
         closedir(dir);
     }
+    forget_own_cluster(all);
 }
 
 /* In a process of its own: not even a signal ends a call to some hung filesystems, and nobody

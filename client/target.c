@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/login.h"
+#include "client/rename.h"
 #include "client/tunnels.h"
 
 enum { CONNECT_MS = 5000 };
@@ -129,31 +130,10 @@ int target_revive(struct cli *cli)
     return code;
 }
 
-char *target_rename(const char *message, const char *name, const char *cluster)
-{
-    static const char program[] = "gearsctl ";
-    struct text out = {0};
-    size_t length = strlen(name);
-    for (const char *found; (found = strstr(message, program));) {
-        const char *verb = found + sizeof program - 1;
-        const char *word = verb + strcspn(verb, " ");
-        word += *word == ' ';
-        text_append(&out, message, (size_t)(word - message));
-        message = word;
-        if (length && !strncmp(word, name, length) &&
-            (!word[length] || strchr(" ;,.)", word[length]))) {
-            text_printf(&out, "%s@%s", name, cluster);
-            message += length;
-        }
-    }
-    text_append(&out, message, strlen(message));
-    return text_take(&out);
-}
-
 static void rename_in(cJSON *object, const char *key, const char *name, const char *cluster)
 {
     cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    char *text = cJSON_IsString(item) ? target_rename(item->valuestring, name, cluster) : NULL;
+    char *text = cJSON_IsString(item) ? rename_hints(item->valuestring, name, cluster) : NULL;
     if (text) {
         cJSON_SetValuestring(item, text);
     }

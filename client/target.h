@@ -26,7 +26,5 @@ int target_connect(struct cli *cli);
 int target_revive(struct cli *cli);
 /* Mark what a remote gearsd replied as its cluster's, hints about commands included. */
 void target_stamp(const struct cli *cli, cJSON *reply);
-/* `message` with each "gearsctl VERB name" made "gearsctl VERB name@cluster"; heap. */
-char *target_rename(const char *message, const char *name, const char *cluster);
 
 #endif

@@ -63,7 +63,7 @@ void tunnel_describe(const cJSON *tunnel, char *out, size_t size)
     }
     if (tunnel_needs_human(tunnel) && !strstr(out, "gearsctl login")) {
         size_t n = strlen(out);
-        snprintf(out + n, size - n, "%srun: gearsctl login %s", n ? "; " : "", cluster);
+        snprintf(out + n, size - n, "%s; run: gearsctl login %s", n ? "" : "not open", cluster);
     }
     if (*holder) {
         size_t n = strlen(out);

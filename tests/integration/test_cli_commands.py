@@ -269,12 +269,30 @@ def test_bash_completes_commands_options_and_names(gears: Gears) -> None:
     assert bash_completes(gears, "--no-autostart", "completion", "") == ["bash", "zsh", "fish"]
     assert bash_completes(gears, "signal", "lab", "US") == ["USR1", "USR2"]
     assert bash_completes(gears, "url", "lab", "") == []
+    clusters = bash_completes(gears, "attach", "")
+    assert clusters == bash_completes(gears, "login", "")
+    assert {"andes", "frontier"} <= set(clusters)  # from the site packs
+    assert bash_completes(gears, "stop", "lab@an") == ["lab@andes"]
+    assert bash_completes(gears, "logout", "--a") == ["--all"]
     assert not gears.processes(), "completion starts nothing"
     assert bash_completes(gears, "start", "") == ["lab"]  # from the configuration
     gears.run("run", "tb", "--", "sleep", "1000")
     assert bash_completes(gears, "stop", "") == ["lab", "tb"]  # from gearsd
     assert bash_completes(gears, "stop", "lab", "t") == ["tb"]
     assert bash_completes(gears, "logs", "g") == ["gearsd"]
+
+
+def test_bash_completes_behind_an_at_sign(gears: Gears) -> None:
+    """For bash the "@" ends a word; what is completed must not say "lab@" twice."""
+    environment = {**gears.environment, "PATH": f"{gears.bin}:{os.environ['PATH']}", "PS1": "$ "}
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], environment) as terminal:
+        terminal.type("source <(gearsctl completion bash); echo ready''now\n")
+        terminal.expect("readynow")
+        terminal.type("echo '<'; : gearsctl; gearsctl stop --no-wait lab@an\t")
+        terminal.expect("lab@andes ")
+        assert "lab@lab@" not in terminal.output
+        terminal.type("\x15exit\n")
+        assert terminal.wait() == 0
 
 
 def test_zsh_completes(gears: Gears) -> None:
@@ -289,8 +307,8 @@ def test_zsh_completes(gears: Gears) -> None:
         terminal.expect("gearsctl version")
         terminal.type("\x15gearsctl start --work\t")
         terminal.expect("--workspace")
-        terminal.type("\x15gearsctl enable la\t")
-        terminal.expect("enable lab")
+        terminal.type("\x15gearsctl enable lab@an\t")
+        terminal.expect("enable lab@andes")
         terminal.type("\x15exit\n")
         assert terminal.wait() == 0
 
@@ -319,6 +337,8 @@ def test_fish_completes(gears: Gears) -> None:
     assert completes("gearsctl sta") == ["start", "status"]
     assert completes("gearsctl start --wor") == ["--workspace"]
     assert completes("gearsctl enable ") == ["lab"]
+    assert completes("gearsctl enable lab@an") == ["lab@andes"]
+    assert completes("gearsctl takeover fr") == ["frontier"]
 
 
 def test_another_build_works_where_it_can(gears: Gears) -> None:

@@ -2,8 +2,10 @@
 #include "proto/varlink_client.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -149,6 +151,70 @@ static void speaks_with_our_server(void)
     peer_finish(&peer);
 }
 
+static const char secret[] = "s3cr3t-PASSCODE";
+static int leaks;
+
+/* Nothing that is given back holds the secret. */
+static void check_free(void *block)
+{
+    if (block && memmem(block, malloc_usable_size(block), secret, strlen(secret))) {
+        leaks++;
+    }
+    free(block);
+}
+
+static cJSON *make_answers(const char *answer)
+{
+    cJSON *parameters = cJSON_CreateObject();
+    cJSON_AddItemToArray(
+        cJSON_AddArrayToObject(parameters, "answers"), cJSON_CreateString(answer));
+    return parameters;
+}
+
+static void wipes_secrets(void)
+{
+    static char longest[300 << 10];
+    struct error err = {""};
+    char text[256];
+    cJSON_Hooks hooks = {malloc, check_free};
+    int fd = meet();
+    cJSON_InitHooks(&hooks);
+    CHECK_INT(
+        varlink_client_send_secret(client, "org.gears.test.A", make_answers(secret), &err), 0);
+    ssize_t n = recv(fd, text, sizeof text, 0);
+    CHECK_STRING(n > 0 ? text : "", "{\"method\":\"org.gears.test.A\",\"parameters\":{"
+                                    "\"answers\":[\"s3cr3t-PASSCODE\"]}}");
+    memset(longest, 'x', sizeof longest - 1);
+    memcpy(longest, secret, strlen(secret));
+    CHECK_INT(
+        varlink_client_send_secret(client, "org.gears.test.A", make_answers(longest), &err),
+        -EMSGSIZE);
+    CHECK(err.text[0]);
+    cJSON *parameters = make_answers(secret);
+    varlink_wipe(parameters);
+    varlink_wipe(NULL);
+    cJSON_Delete(parameters);
+    cJSON_InitHooks(NULL);
+    CHECK_INT(leaks, 0);
+    part(fd);
+}
+
+/* Replies that came in one read are told of by no descriptor. */
+static void tells_of_what_is_read(void)
+{
+    static const char both[] = "{\"parameters\":{\"a\":1},\"continues\":true}\0{}";
+    char text[256], error[64];
+    bool continues;
+    int fd = meet();
+    CHECK(!varlink_client_has_reply(client));
+    CHECK_INT(write(fd, both, sizeof both), sizeof both);
+    CHECK_INT(receive(LONG_MS, text, sizeof text, error, &continues), 0);
+    CHECK(varlink_client_has_reply(client));
+    CHECK_INT(receive(0, text, sizeof text, error, &continues), 0);
+    CHECK(!varlink_client_has_reply(client));
+    part(fd);
+}
+
 int main(void)
 {
     struct error err = {""};
@@ -162,6 +228,8 @@ int main(void)
     refuses_what_is_not_varlink();
     names_what_fails();
     speaks_with_our_server();
+    wipes_secrets();
+    tells_of_what_is_read();
     close(listener);
     unlink(path);
     rmdir(folder);
