@@ -120,11 +120,12 @@ static void pass_on(struct list *variables, const char *name)
     }
 }
 
-/* The agent that somebody lent for this login; one that ssh_config names, ssh finds itself. */
+/* The agent that somebody lent for this login. One that ssh_config names, ssh finds itself, and
+ * it does no harm here. */
 static const char *agent_of(const struct tunnel *tunnel)
 {
     for (size_t i = tunnel->hop_count; i-- > 0;) {
-        if (tunnel->hops[i]->agent_of_caller && tunnel->hops[i]->agent) {
+        if (tunnel->hops[i]->agent) {
             return tunnel->hops[i]->agent;
         }
     }
