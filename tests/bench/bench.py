@@ -11,22 +11,27 @@ from pathlib import Path
 import control
 import lab
 import relay
+import tunnel
 from machine import first_in_line
+
+GROUPS = ("relay", "control", "lab", "tunnel")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", type=Path, help="the folder of gearsctl and bench_load")
     parser.add_argument("--venv", type=Path, help="a Python environment with JupyterLab")
-    parser.add_argument("--quick", action="store_true", help="about a minute and a half, rougher")
-    parser.add_argument("--only", choices=("relay", "control", "lab"), action="append")
+    parser.add_argument("--quick", action="store_true", help="about three minutes, rougher")
+    parser.add_argument("--only", choices=GROUPS, action="append")
+    parser.add_argument("--frozen", type=float, default=0, help="seconds of a silent server")
+    parser.add_argument("--transport", choices=("libssh2", "openssh"), action="append")
     options = parser.parse_args()
     start = time.monotonic()
     print(
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, Linux {platform.release()}, "
         f"{os.cpu_count()} cores; medians, and ratios within one run"
     )
-    groups = options.only or ["relay", "control", "lab"]
+    groups = options.only or GROUPS
     if "relay" in groups:
         relay.run(options.programs, options.quick)
     with first_in_line():
@@ -34,6 +39,9 @@ def main() -> None:
             control.run(options.programs, options.quick)
         if "lab" in groups:
             lab.run(options.programs, options.quick, options.venv)
+        if "tunnel" in groups:
+            transports = options.transport or ["libssh2", "openssh"]
+            tunnel.run(options.programs, options.quick, options.frozen, transports)
     print(f"\n{time.monotonic() - start:.0f} s")
 
 

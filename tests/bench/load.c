@@ -1,11 +1,10 @@
-/* Entry, sockets and exact reads and writes of the load generator. */
+/* Sockets, and exact reads and writes, for the load generator and its like. */
 #include "tests/bench/load.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,18 +113,4 @@ int load_read(int fd, void *bytes, size_t length)
         left -= (size_t)n;
     }
     return 1;
-}
-
-int main(int argc, char **argv)
-{
-    signal(SIGPIPE, SIG_IGN);
-    if (argc >= 3 && !strcmp(argv[1], "serve")) {
-        load_serve(argc - 2, argv + 2);
-    }
-    if (argc != 4) {
-        load_die("usage: bench_load serve ADDRESS…\n"
-                 "       bench_load down|up|echo|once|idle ADDRESS AMOUNT");
-    }
-    load_run(argv[1], argv[2], strtoull(argv[3], NULL, 10));
-    return 0;
 }

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BULK_BLOCK = 64 * 1024, SMALL_MESSAGE = 64 };
+enum { BULK_BLOCK = 64 * 1024, SMALL_MESSAGE = 64, LARGER_MESSAGE = 1024 };
 
 enum load_mode {
     LOAD_DOWN = 'd',
@@ -15,12 +15,14 @@ enum load_mode {
     LOAD_IDLE = 'i'
 };
 
-/* What a client says first. `amount`: bytes of a bulk transfer, messages of an echo; unused by
- * the others. Both ends run on one machine, so its own byte order will do. */
+/* What a client says first. `amount`: bytes of a bulk transfer, messages of an echo, which are
+ * `size` bytes each; unused by the others. Both ends run on one machine, so its own byte order
+ * will do. */
 struct load_request {
     uint64_t amount;
+    uint32_t size;
     char mode;
-    char padding[SMALL_MESSAGE - sizeof(uint64_t) - 1];
+    char padding[SMALL_MESSAGE - sizeof(uint64_t) - sizeof(uint32_t) - 1];
 };
 
 /* Print to stderr and exit: a bench that goes wrong has no result. */

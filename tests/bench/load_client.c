@@ -10,6 +10,7 @@
 #include "tests/bench/load.h"
 
 static char block[BULK_BLOCK];
+static uint32_t message_size = SMALL_MESSAGE; /* of an echo */
 
 static int64_t clock_ns(clockid_t clock)
 {
@@ -36,7 +37,7 @@ static void print_times(int64_t start_ns, int64_t start_cpu_ns)
 
 static void ask(int fd, enum load_mode mode, uint64_t amount)
 {
-    struct load_request request = {.amount = amount, .mode = (char)mode};
+    struct load_request request = {.amount = amount, .size = message_size, .mode = (char)mode};
     load_write(fd, &request, sizeof request);
 }
 
@@ -47,7 +48,8 @@ static void must_read(int fd, void *bytes, size_t length)
     }
 }
 
-/* The connection is warmed by one small exchange, so only the transfer is timed. */
+/* The connection is warmed by one small exchange, here and below, so only what comes after its
+ * being opened is timed. */
 static void run_bulk(const char *address, enum load_mode mode, uint64_t bytes)
 {
     char reply[SMALL_MESSAGE];
@@ -84,17 +86,19 @@ static int compare(const void *a, const void *b)
 
 static void run_echo(const char *address, uint64_t messages)
 {
-    char message[SMALL_MESSAGE] = {0};
+    char reply[SMALL_MESSAGE];
     int64_t *took = calloc(messages, sizeof *took);
     int fd = load_connect(address);
     if (!took || !messages) {
         load_die("no messages, or no memory for them");
     }
+    ask(fd, LOAD_IDLE, 0);
+    must_read(fd, reply, sizeof reply);
     ask(fd, LOAD_ECHO, messages);
     for (uint64_t i = 0; i < messages; i++) {
         int64_t start = now_ns();
-        load_write(fd, message, sizeof message);
-        must_read(fd, message, sizeof message);
+        load_write(fd, block, message_size);
+        must_read(fd, block, message_size);
         took[i] = now_ns() - start;
     }
     close(fd);
@@ -136,7 +140,8 @@ void load_run(const char *what, const char *address, uint64_t amount)
 {
     if (!strcmp(what, "down") || !strcmp(what, "up")) {
         run_bulk(address, *what == 'd' ? LOAD_DOWN : LOAD_UP, amount);
-    } else if (!strcmp(what, "echo")) {
+    } else if (!strcmp(what, "echo") || !strcmp(what, "echo1k")) {
+        message_size = what[4] ? LARGER_MESSAGE : SMALL_MESSAGE;
         run_echo(address, amount);
     } else if (!strcmp(what, "once")) {
         run_once(address, amount);

@@ -34,11 +34,13 @@ static void take_bulk(int fd, uint64_t left)
     load_write(fd, "k", 1);
 }
 
-static void echo(int fd, uint64_t messages)
+static void echo(int fd, uint64_t messages, size_t size)
 {
-    char message[SMALL_MESSAGE];
-    for (; messages && load_read(fd, message, sizeof message); messages--) {
-        load_write(fd, message, sizeof message);
+    if (!size || size > sizeof block) {
+        load_die("an echo of %zu bytes", size);
+    }
+    for (; messages && load_read(fd, block, size); messages--) {
+        load_write(fd, block, size);
     }
 }
 
@@ -57,7 +59,7 @@ static int serve_request(int fd)
         take_bulk(fd, request.amount);
         break;
     case LOAD_ECHO:
-        echo(fd, request.amount);
+        echo(fd, request.amount, request.size);
         break;
     default: /* LOAD_ONCE, LOAD_IDLE */
         load_write(fd, &request, sizeof request);

@@ -79,11 +79,18 @@ def switches(pid: int, *, descend: bool = True) -> int:
     return total
 
 
-def favour(core: int, pid: int = 0) -> None:
-    """Pin a process (0: this one) to the core; when root, nobody else's work delays it."""
+def pin(core: int, pid: int = 0) -> None:
+    """Keep a process (0: this one) and its descendants on the core."""
     for each in children(pid or os.getpid()):
         for task in Path(f"/proc/{each}/task").iterdir():
             os.sched_setaffinity(int(task.name), {core})
+
+
+def favour(core: int, pid: int = 0) -> None:
+    """Pin a process to the core as well; when root, nobody else's work delays it."""
+    pin(core, pid)
+    for each in children(pid or os.getpid()):
+        for task in Path(f"/proc/{each}/task").iterdir():
             if os.geteuid() == 0:
                 os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(1))
 

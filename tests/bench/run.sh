@@ -1,14 +1,15 @@
 #!/bin/sh
-# Measures Gears beside socat, haproxy, nginx, supervisor, tmux and a bare JupyterLab, all in one
-# run: sh tests/bench/run.sh [--quick] [--only relay|control|lab]. As root on Debian it installs the peers; otherwise it names
-# what is missing and goes on without. The machine must be quiet: only ratios of one run count.
+# Measures Gears beside socat, haproxy, nginx, supervisor, tmux, a bare JupyterLab, ssh and autossh,
+# all in one run: sh tests/bench/run.sh [--quick] [--only relay|control|lab|tunnel]… As root on
+# Debian it installs the peers; otherwise it names what is missing and goes on without. The machine
+# must be quiet: only ratios of one run count.
 set -eu
 
 here=$(cd -- "$(dirname -- "$0")" && pwd)
 source=$(cd -- "$here/../.." && pwd)
 build=${GEARS_BENCH_BUILD:-$source/build/bench}
 venv=${GEARS_TEST_VENV:-$source/build/bench-venv}
-peers="socat haproxy nginx-light libnginx-mod-stream supervisor tmux"
+peers="socat haproxy nginx-light libnginx-mod-stream supervisor tmux openssh-server autossh"
 policy=
 PATH=$PATH:/usr/sbin:/sbin # where some peers are
 
@@ -44,10 +45,10 @@ install_peers() {
 }
 
 make_venv() {
-    [ -e "$venv/bin/jupyter-lab" ] && return 0
+    [ -e "$venv/bin/jupyter-lab" ] && [ -e "$venv/bin/pytest" ] && return 0
     python3 -m venv "$venv" &&
-        "$venv/bin/pip" install -q --disable-pip-version-check jupyterlab ||
-        printf 'bench: goes on without a JupyterLab to start\n' >&2
+        "$venv/bin/pip" install -q --disable-pip-version-check jupyterlab pytest ||
+        printf 'bench: goes on without a JupyterLab to start, and without tunnels\n' >&2
 }
 
 build() {
@@ -59,4 +60,6 @@ build() {
 install_peers
 make_venv
 build
-exec python3 -B "$here/bench.py" --venv "$venv" "$build/bin" "$@"
+python=python3
+[ -e "$venv/bin/pytest" ] && python=$venv/bin/python # the tests' own tools need it
+exec "$python" -B "$here/bench.py" --venv "$venv" "$build/bin" "$@"
