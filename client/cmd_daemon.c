@@ -38,8 +38,9 @@ static int daemon_stop(struct cli *cli, int argc, char **argv)
         }
     }
     if (services && !yes) {
-        int refused = program_confirm(
-            "Stop every service, kernels included?", "gearsctl daemon stop --services --yes");
+        int refused =
+            program_confirm("Stop every service, kernels included, and close every hop?",
+                "gearsctl daemon stop --services --yes");
         if (refused) {
             return refused;
         }
