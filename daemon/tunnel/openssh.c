@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/file.h"
 #include "common/unixsock.h"
+#include "daemon/tunnel/keyfile.h"
 #include "daemon/tunnel/openssh_private.h"
 
 /* GOODBYE_MS: ssh tells the server before it ends. FOLLOW_MS: beyond ssh's own ConnectTimeout,
@@ -94,16 +96,35 @@ static void on_words(evutil_socket_t fd, short what, void *argument)
 
 /* ---- its end ---- */
 
+/* Whether a passphrase might have helped. Reads files, when all is over. */
+static bool has_encrypted_key(const struct tunnel *tunnel)
+{
+    char *const *path = tunnel->hops[tunnel->hop_count - 1]->identities;
+    bool encrypted = false;
+    for (; *path && !encrypted; path++) {
+        static struct keyfile keyfile;
+        char *text;
+        size_t length;
+        if (!file_read(*path, KEYFILE_MOST, &text, &length, NULL)) {
+            encrypted = !keyfile_look(text, length, &keyfile) && keyfile.encrypted;
+            explicit_bzero(text, length);
+            free(text);
+        }
+    }
+    return encrypted;
+}
+
 static void explain_failure(struct openssh *openssh, const char *why)
 {
     struct openssh_words *words = &openssh->words;
     const struct tunnel *tunnel = openssh->tunnel;
     const char *name = openssh_name(openssh);
     enum link_tunnel_cause cause = words->cause ? words->cause : LINK_CAUSE_FAILED;
-    if (cause == LINK_CAUSE_AUTH_FAILED && tunnel->unattended && words->asks_more) {
+    if (cause == LINK_CAUSE_AUTH_FAILED && tunnel->unattended &&
+        (words->asks_more || has_encrypted_key(tunnel))) {
         openssh_end(openssh, LINK_CAUSE_AUTH_NEEDED,
-            "%s takes no key alone (ssh: %s); run: gearsctl login %s", name, why,
-            tunnel->cluster);
+            "%s asks for something only a human has; run: gearsctl login %s (ssh: %s)", name,
+            tunnel->cluster, why);
     } else if (cause == LINK_CAUSE_HOST_KEY_CHANGED) {
         openssh_end(openssh, cause,
             "the host key of %s is not the known one (%s); nothing was sent. Ask the site "

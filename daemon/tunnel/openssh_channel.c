@@ -239,11 +239,11 @@ static void on_reply(struct openssh *openssh, bool yes)
     if (!channel->reply_count) {
         return;
     }
-    int kind = channel->replies[0];
+    bool exec = channel->replies[0] == REPLY_EXEC;
     channel->reply_count--;
     memmove(channel->replies, channel->replies + 1,
         channel->reply_count * sizeof *channel->replies);
-    if (kind == REPLY_EXEC) {
+    if (exec) {
         openssh_run_began(openssh, yes);
     }
 }

@@ -217,3 +217,18 @@ def test_a_service_that_says_nothing_gets_no_page(tunnel: Tunnel, target) -> Non
         end.shutdown(socket.SHUT_RDWR)
         assert client.recv(1) == b""
     assert tunnel.counters()["failed"] == 0
+
+
+def test_many_refusals_leave_nothing(tunnel: Tunnel, home: Path, target) -> None:
+    """ssh forgets each of them; the reason is told for each."""
+    target.echo()
+    for _ in range(3):
+        clients = [tunnel.connect(home / "missing.sck") for _ in range(100)]
+        for client in clients:
+            assert client.recv(1) == b""
+            client.close()
+    assert tunnel.counters()["failed"] == 300
+    assert echoes(tunnel, target.path)
+    wait_until(
+        lambda: len(list(Path(f"/proc/{master(tunnel)}/fd").iterdir())) < 20, "ssh's descriptors"
+    )
