@@ -233,6 +233,7 @@ void openssh_joined(struct openssh *openssh)
         openssh_end(openssh, LINK_CAUSE_FAILED, "out of memory");
         return;
     }
+    openssh_sockets_set_up(openssh);
     tunnel_set_state(tunnel, LINK_TUNNEL_UP, LINK_CAUSE_NONE, "", 0);
     openssh_life_ask(openssh); /* how long the way there and back is */
 }

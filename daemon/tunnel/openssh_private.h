@@ -125,6 +125,9 @@ void openssh_folder_path(const struct openssh *openssh, const char *name, char o
 /* openssh_spawn.c */
 int openssh_spawn(struct openssh *openssh, struct error *err);
 
+/* openssh_socket.c */
+void openssh_sockets_set_up(const struct openssh *openssh);
+
 /* openssh_ask.c */
 int openssh_ask_start(struct openssh *openssh, struct error *err);
 void openssh_ask_finish(struct openssh *openssh);

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openssh_tunnel import SystemSsh, answer, down, master, processes
+from openssh_tunnel import SystemSsh, answer, down, master, processes, tcp_sockets
 from processes import alive, wait_until
 from sshd import Sshd, needs_sshd, new_key
 from tunnel_link import NUMBERS, Tunnel
@@ -288,6 +288,12 @@ def test_through_a_jump_host(hosts: tuple[Sshd, Sshd, SystemSsh]) -> None:
     assert tunnel.wait_state("UP")["HUMAN"] == 1
     wait_until(lambda: tunnel.now().get("RTT_US"), "a round trip")
     assert (jump.connections(), server.connections()) == (1, 1)
+    patience = []
+    for pid in processes(tunnel):
+        for end_of in tcp_sockets(pid):
+            with end_of:
+                patience.append(end_of.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+    assert patience == [600000 + 3 * 30000 + 60000], "the kernel waits as long as we do"
     end(tunnel)
 
 
