@@ -12,7 +12,7 @@ import pytest
 from hub_user import HubUser
 from lab_client import LabClient
 from olcf import Olcf
-from processes import wait_until
+from processes import alive, wait_until
 
 
 @pytest.fixture
@@ -154,8 +154,10 @@ def test_the_relay_dies_and_the_hop_stays(olcf: Olcf, user: HubUser) -> None:
     user.run("start", "lab@andes")
     client = user.lab()
     tunnels = user.tunnel_processes()
-    for pid in list(user.processes("gears-relay")):
+    relays = list(user.processes("gears-relay"))
+    for pid in relays:
         user.kill(pid, 9)
+    wait_until(lambda: not any(map(alive, relays)), "the relay's end")
     wait_until(lambda: connects(client), "the relay's successor")
     assert client.raw("GET", "/api")[0] == 200
     assert user.tunnel_processes() == tunnels and olcf.passcodes_asked() == 1
