@@ -22,8 +22,7 @@ commands="gcc clang cmake ninja pkg-config git python3 clang-format varlink-go-c
     chromium faketime fusermount3 sshfs sshd ssh strace ip iptables unshare nsenter ps shellcheck
     curl tcsh mandoc"
 missing=
-passed=0
-failed=0
+results=$root/results # a word for each step: passed or failed
 configure_options=
 
 # shellcheck source=contrib/tools.sh
@@ -45,14 +44,21 @@ step() {
     shift
     log=$logs/$step.log
     if "$@" >"$log" 2>&1; then
-        passed=$((passed + 1))
+        echo passed >>"$results"
         say "$step: passed"
         return 0
     fi
-    failed=$((failed + 1))
-    say "$step: FAILED; its log:"
-    cat "$log"
+    echo failed >>"$results"
+    {
+        flock 8 # logs of two lanes come one after the other
+        say "$step: FAILED; its log:"
+        cat "$log"
+    } 8>"$results.lock"
     return 1
+}
+
+count() {
+    grep -c "^$1\$" "$results"
 }
 
 missing_tools() {
@@ -95,7 +101,8 @@ make_venv() {
 # environment named by the caller is used as it is.
 make_venvs() {
     if [ -z "${GEARS_TEST_VENV:-}" ] || [ ! -e "$venv/.complete" ]; then
-        make_venv "$venv" jupyterlab ipykernel websocket-client varlink pytest ruff || return
+        make_venv "$venv" jupyterlab ipykernel websocket-client varlink pytest \
+            pytest-xdist ruff || return
     fi
     if [ -z "${GEARS_TEST_OLD_VENV:-}" ] || [ ! -e "$old_venv/.complete" ]; then
         make_venv "$old_venv" 'jupyter_server==1.23.*' 'jupyterlab==3.6.*' ipykernel
@@ -125,13 +132,44 @@ check_shell() {
         shellcheck contrib/*.sh contrib/dispatcher contrib/libexec/* tests/bench/run.sh .ci/run
 }
 
+# run_pytest BUILD FOLDER [SIDE BY SIDE]
 run_pytest() {
     GEARS_BIN=$root/$1/bin
     GEARS_TEST_VENV=$venv
     GEARS_TEST_OLD_VENV=$old_venv
     export GEARS_BIN GEARS_TEST_VENV GEARS_TEST_OLD_VENV
-    "$venv/bin/python" -m pytest -p no:cacheprovider "$2"
+    "$venv/bin/python" -m pytest -p no:cacheprovider ${3:+-n "$3"} "$2"
 }
+
+# test_folder BUILD FOLDER [SIDE BY SIDE]
+test_folder() {
+    suffix=
+    [ "$1" = release ] || suffix=-$1
+    name=pytest-$2$suffix
+    if step "$name" run_pytest "$1" "tests/$2" "${3:-}"; then
+        tail -n 1 "$logs/$name.log"
+    fi
+}
+
+# Programs, services, one host.
+host_lane() {
+    for folder in $host_folders; do
+        test_folder release "$folder"
+    done
+    for folder in proto hostile relay; do # what strangers say, heard by sanitized programs
+        test_folder debug "$folder"
+    done
+}
+
+# What is behind a hop: most of it waits for a server, a deadline, a browser.
+hop_lane() {
+    test_folder release tunnel 4
+    test_folder release tunnel_login 3
+    test_folder release remote 2
+    test_folder debug tunnel 4
+    test_folder debug tunnel_login 3
+}
+
 
 if ! step packages install_packages; then
     say "missing: $missing- ask for them, or run this as root on Debian"
@@ -157,17 +195,17 @@ for kind in release debug; do
     step "ctest-$kind" ctest --test-dir "$root/$kind" --output-on-failure
 done
 step fuzz ctest --test-dir "$root/fuzz" --output-on-failure -R '^fuzz-'
+host_folders=
 for folder in tests/*/; do
-    folder=${folder%/}
-    name=${folder##*/}
-    set -- "$folder"/test_*.py
-    [ -e "$1" ] || continue
-    if step "pytest-$name" run_pytest release "$folder"; then
-        tail -n 1 "$logs/pytest-$name.log"
-    fi
+    name=$(basename "$folder")
+    set -- "$folder"test_*.py
+    case $name in
+    remote | tunnel | tunnel_login) ;;
+    *) [ ! -e "$1" ] || host_folders="$host_folders $name" ;;
+    esac
 done
-for name in proto hostile relay; do # what strangers say, heard by sanitized programs
-    step "pytest-$name-debug" run_pytest debug "tests/$name"
-done
-printf '%s passed, %s failed\n' "$passed" "$failed"
-[ "$failed" -eq 0 ]
+hop_lane &
+host_lane
+wait
+printf '%s passed, %s failed\n' "$(count passed)" "$(count failed)"
+[ "$(count failed)" -eq 0 ]
