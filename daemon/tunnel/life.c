@@ -100,6 +100,7 @@ static void on_done(void *context, struct login_result *result)
     event_del(tunnel->late);
     control_drop_prompt(tunnel);
     tunnel->human = result->human;
+    tunnel->thread_left = result->thread_left;
     snprintf(tunnel->address, sizeof tunnel->address, "%s", result->address);
     snprintf(tunnel->method, sizeof tunnel->method, "%s", result->method);
     if (!result->link || tunnel->ordered.cause || tunnel->state == LINK_TUNNEL_DOWN) {

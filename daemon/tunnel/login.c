@@ -148,25 +148,27 @@ static void on_overdue(evutil_socket_t fd, short what, void *argument)
     struct login *login = argument;
     struct login_calls calls = login->calls;
     void *context = login->context;
-    struct login_result result = {.cause = LINK_CAUSE_CANCELLED, .text = "cancelled"};
+    struct login_result result = {
+        .cause = LINK_CAUSE_CANCELLED, .text = "cancelled", .thread_left = true};
     if (!login->cancelled) {
         result.cause = LINK_CAUSE_FAILED;
         snprintf(result.text, sizeof result.text,
             "%s: no end of it after %lld s; does the file server of your home answer?",
             login->last_words, (long long)(login->step_ms + OVERDUE_MS) / 1000);
     }
+    uint64_t one = 1;
+    (void)!write(login->cancel_fd, &one, sizeof one);
+    free_events(login);
+    pthread_t thread = login->thread;
     pthread_mutex_lock(&login->lock);
     bool gone = login->thread_gone;
     login->loop_gone = !gone;
-    pthread_mutex_unlock(&login->lock);
+    pthread_mutex_unlock(&login->lock); /* from here the login may be gone */
     if (gone) {
         finish(login);
         return;
     }
-    uint64_t one = 1;
-    (void)!write(login->cancel_fd, &one, sizeof one);
-    free_events(login);
-    pthread_detach(login->thread);
+    pthread_detach(thread);
     calls.done(context, &result);
 }
 

@@ -43,6 +43,7 @@ struct login_result {
     bool human;                   /* somebody answered a prompt other than a host key's */
     char method[32];              /* that the last server took */
     char address[64];             /* of the last server when reached by TCP; "" behind a jump */
+    bool thread_left; /* it stands in a call that nobody can end: leave the process by _exit */
 };
 
 struct login_request {

@@ -231,7 +231,7 @@ int main(int argc, char **argv)
     }
     event_base_dispatch(tunnel.base);
     tunnel_finish(&tunnel);
-    if (tunnel.login) {
+    if (tunnel.login || tunnel.thread_left) {
         _exit(0); /* its thread stands in some call and owns what it uses */
     }
     for (int i = 0; i < SIGNAL_AND_WATCH; i++) {

@@ -45,10 +45,18 @@ class Hop:
 
 
 class Login:
-    """Runs one login; a context manager that ends it. `leaks`: libssh2 is known to lose memory."""
+    """Runs one login; a context manager that ends it.
+
+    `leaks`: libssh2 is known to lose memory. `prefix`: what leads into other surroundings.
+    """
 
     def __init__(
-        self, folder: Path, *hops: Hop, words: tuple[str, ...] = (), leaks: bool = False
+        self,
+        folder: Path,
+        *hops: Hop,
+        words: tuple[str, ...] = (),
+        leaks: bool = False,
+        prefix: tuple[str, ...] = (),
     ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="login", dir=folder))
         records = [str(hop.write(folder / f"hop{n}")) for n, hop in enumerate(hops)]
@@ -56,7 +64,7 @@ class Login:
         self.output = ""
         self.events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [str(DRIVER), *words, *records],
+            [*prefix, str(DRIVER), *words, *records],
             # An agent that must not be used is there.
             env={
                 **os.environ,
@@ -134,7 +142,7 @@ class Login:
         errors = self.process.stderr.read()
         if not kind:
             assert not errors, errors
-            assert self.process.returncode == 0
+            assert self.process.returncode == 0, self.process.returncode
 
 
 def run(folder: Path, *hops: Hop, words: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -26,6 +26,7 @@ struct driver {
     char input[PROMPTS_MOST * (ANSWER_MOST + 1)]; /* of whole lines, and wiped */
     size_t used;
     char id[33];
+    bool thread_left;
     size_t questions; /* of the round that waits; 0: none */
 };
 
@@ -155,6 +156,7 @@ static void on_done(void *context, struct login_result *result)
     }
     ssh_link_destroy(result->link);
     driver->login = NULL;
+    driver->thread_left = result->thread_left;
 }
 
 static void on_input(evutil_socket_t fd, short what, void *context)
@@ -235,6 +237,9 @@ int main(int argc, char **argv)
         login_cancel(driver.login);
         event_del(input);
         event_base_dispatch(driver.base);
+    }
+    if (driver.thread_left) {
+        _exit(0);
     }
     event_free(input);
     event_base_free(driver.base);

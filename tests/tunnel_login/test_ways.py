@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hanging_mount import HangingMount
 from login_driver import Hop, Login, run
 from sshd import Sshd, needs_sshd, new_key
 
@@ -53,6 +54,48 @@ def test_nobody_listens(tmp_path: Path) -> None:
 def test_no_such_name(tmp_path: Path) -> None:
     done = run(tmp_path, Hop(host="no-such-host.invalid"))
     assert done["cause"] == "network-down" and "no-such-host.invalid" in done["text"]
+
+
+def test_a_name_server_that_says_nothing(tmp_path: Path) -> None:
+    """The resolver cannot be interrupted; the login ends all the same."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        try:
+            silent.bind(("127.77.0.1", 53))
+        except OSError as error:
+            pytest.skip(f"no name server of our own: {error}")
+        (tmp_path / "resolv.conf").write_text("nameserver 127.77.0.1\noptions timeout:4\n")
+        script = f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"'
+        prefix = ("unshare", "--mount", "sh", "-c", script, "sh")
+        hop = Hop(host="andes.example")
+        with Login(tmp_path, hop, words=("--step", "800"), prefix=prefix) as login:
+            done = login.done(3)
+            assert done["cause"] == "network-down", done
+            assert "within 800ms" in done["text"] and "andes.example" in done["text"]
+        with Login(tmp_path, hop, prefix=prefix) as login:
+            login.step("looking up")
+            login.cancel()
+            assert login.done(3)["cause"] == "cancelled"
+
+
+@pytest.mark.parametrize("order", ["cancel", "wait"])
+def test_a_home_that_hangs(tmp_path: Path, order: str) -> None:
+    """Nobody can call the thread back from there; the loop goes on without it."""
+    (tmp_path / "source").mkdir()
+    with (
+        Sshd(tmp_path, "publickey") as server,
+        HangingMount(tmp_path / "source", tmp_path / "home") as mount,
+    ):
+        (mount.source / "known_hosts").write_text(server.known_hosts())
+        hop = Hop(server, known_hosts=[str(mount.path / "known_hosts")])
+        mount.hang()
+        with Login(tmp_path, hop, words=("--step", "500")) as login, mount.hanging():
+            login.step("connecting")
+            if order == "cancel":
+                login.cancel()
+                assert login.done(8)["cause"] == "cancelled"
+            else:
+                done = login.done()
+                assert done["cause"] == "failed" and "file server" in done["text"], done
 
 
 @contextlib.contextmanager
