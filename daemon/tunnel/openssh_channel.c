@@ -16,63 +16,15 @@
 
 #include "common/clock.h"
 #include "common/unixsock.h"
-#include "daemon/tunnel/openssh_private.h"
+#include "daemon/tunnel/openssh_packet.h"
 #include "daemon/tunnel/prompt.h"
-
-enum message {
-    MESSAGE_OPEN = 90,
-    MESSAGE_CONFIRMED = 91,
-    MESSAGE_REFUSED = 92,
-    MESSAGE_WINDOW = 93,
-    MESSAGE_DATA = 94,
-    MESSAGE_MORE_DATA = 95,
-    MESSAGE_EOF = 96,
-    MESSAGE_CLOSE = 97,
-    MESSAGE_REQUEST = 98,
-    MESSAGE_YES = 99,
-    MESSAGE_NO = 100
-};
+#include "daemon/tunnel/sshkey.h"
 
 /* LEAVE_MS: a server that is told to close may still count a session whose command has not
  * ended, and then refuses the next. CLOSE_MS: it confirms. REOPEN_MS: it has noticed our half
  * of the close; each later try waits longer. */
 enum { LEAVE_MS = 2000, CLOSE_MS = 5000, REOPEN_MS = 50, REOPENS = 4 };
-enum { WINDOW = 256 * 1024, WINDOW_LOW = 64 * 1024, PACKET = 32 * 1024 };
-
-static const char LIFE[] = "sign-of-life@gears";
-
-/* What is left to read of a packet; reading beyond its end gives 0 and sets `bad`. */
-struct reader {
-    const uint8_t *at;
-    size_t left;
-    bool bad;
-};
-
-static uint32_t take_number(struct reader *reader)
-{
-    if (reader->left < 4) {
-        reader->bad = true;
-        return 0;
-    }
-    const uint8_t *at = reader->at;
-    reader->at += 4;
-    reader->left -= 4;
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static const uint8_t *take_string(struct reader *reader, size_t *length)
-{
-    *length = take_number(reader);
-    if (reader->bad || *length > reader->left) {
-        reader->bad = true;
-        *length = 0;
-        return reader->at;
-    }
-    const uint8_t *at = reader->at;
-    reader->at += *length;
-    reader->left -= *length;
-    return at;
-}
+enum { WINDOW_LOW = 64 * 1024 };
 
 static int64_t now_us(void)
 {
@@ -81,78 +33,18 @@ static int64_t now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* ---- what is sent ---- */
-
-static void begin(struct mux_packet *packet, enum message type)
-{
-    packet->length = 0;
-    packet->too_long = false;
-    mux_put_byte(packet, 0); /* no padding */
-    mux_put_byte(packet, (uint8_t)type);
-}
-
-static int send_packet(struct openssh *openssh, const struct mux_packet *packet)
-{
-    return openssh->channel.mux ? mux_send(openssh->channel.mux, packet) : -ENOTCONN;
-}
-
-static int send_simple(struct openssh *openssh, enum message type)
-{
-    struct mux_packet packet;
-    begin(&packet, type);
-    mux_put(&packet, openssh->channel.remote);
-    return send_packet(openssh, &packet);
-}
-
-static int send_open(struct openssh *openssh)
-{
-    struct openssh_channel *channel = &openssh->channel;
-    struct mux_packet packet;
-    begin(&packet, MESSAGE_OPEN);
-    mux_put_string(&packet, "session");
-    mux_put(&packet, ++channel->id);
-    mux_put(&packet, WINDOW);
-    mux_put(&packet, PACKET);
-    int code = send_packet(openssh, &packet);
-    if (!code) {
-        channel->state = CHAN_OPENING;
-        channel->used = false;
-        channel->unread = 0;
-        channel->reply_count = 0;
-    }
-    return code;
-}
-
-static int send_request(struct openssh *openssh, const char *name, const char *argument)
-{
-    struct openssh_channel *channel = &openssh->channel;
-    struct mux_packet packet;
-    if (channel->reply_count == REPLIES_MOST) {
-        return -EAGAIN;
-    }
-    begin(&packet, MESSAGE_REQUEST);
-    mux_put(&packet, channel->remote);
-    mux_put_string(&packet, name);
-    mux_put_byte(&packet, 1); /* wants a reply */
-    if (argument) {
-        mux_put_string(&packet, argument);
-    }
-    int code = send_packet(openssh, &packet);
-    if (!code) {
-        channel->replies[channel->reply_count++] = argument ? REPLY_EXEC : REPLY_LIFE;
-    }
-    return code;
-}
+/* ---- what is asked ---- */
 
 void openssh_channel_ask(struct openssh *openssh)
 {
     struct openssh_channel *channel = &openssh->channel;
-    if (channel->state == CHAN_OPEN && !send_request(openssh, LIFE, NULL)) {
+    if (channel->state == CHAN_OPEN &&
+        !openssh_send_request(openssh, "sign-of-life@gears", NULL)) {
         channel->asked_us = now_us();
     } else if (channel->state == CHAN_NONE && !channel->refused) {
         channel->wanted = true; /* the answer to its open is a sign as well */
         if (!event_pending(channel->reopen, EV_TIMEOUT, NULL)) {
-            send_open(openssh);
+            openssh_send_open(openssh);
         }
     }
 }
@@ -160,14 +52,14 @@ void openssh_channel_ask(struct openssh *openssh)
 static void run_in_it(struct openssh *openssh)
 {
     struct openssh_channel *channel = &openssh->channel;
-    int code = send_request(openssh, "exec", openssh->run.command);
+    int code = openssh_send_request(openssh, "exec", openssh->run.command);
     if (code) {
         openssh_run_no_session(openssh, strerror(-code), false);
         return;
     }
     channel->used = true;
     openssh->run.begun = true;
-    send_simple(openssh, MESSAGE_EOF); /* its standard input is empty */
+    openssh_send_plain(openssh, MESSAGE_EOF); /* its standard input is empty */
 }
 
 static void wait_ms(struct event *event, int64_t ms)
@@ -182,7 +74,7 @@ static void on_leave(evutil_socket_t fd, short what, void *argument)
     struct openssh *openssh = argument;
     struct openssh_channel *channel = &openssh->channel;
     if (channel->state == CHAN_OPEN && channel->used) {
-        send_simple(openssh, MESSAGE_CLOSE);
+        openssh_send_plain(openssh, MESSAGE_CLOSE);
         channel->state = CHAN_ENDING;
         wait_ms(channel->leave, CLOSE_MS);
     } else if (channel->state == CHAN_ENDING && openssh->run.asked) {
@@ -196,7 +88,7 @@ static void on_reopen(evutil_socket_t fd, short what, void *argument)
     (void)what;
     struct openssh *openssh = argument;
     bool needed = openssh->channel.wanted || openssh->run.asked;
-    if (openssh->channel.state == CHAN_NONE && needed && send_open(openssh) &&
+    if (openssh->channel.state == CHAN_NONE && needed && openssh_send_open(openssh) &&
         openssh->run.asked) {
         openssh_run_no_session(openssh, "ssh's control socket is closed", false);
     }
@@ -248,10 +140,10 @@ static void on_reply(struct openssh *openssh, bool yes)
     }
 }
 
-static void on_confirmed(struct openssh *openssh, struct reader *reader)
+static void on_confirmed(struct openssh *openssh, struct wire *wire)
 {
     struct openssh_channel *channel = &openssh->channel;
-    channel->remote = take_number(reader);
+    channel->remote = wire_u32(wire);
     channel->state = CHAN_OPEN;
     channel->refused = channel->wanted = false;
     channel->tries = 0;
@@ -262,11 +154,11 @@ static void on_confirmed(struct openssh *openssh, struct reader *reader)
     }
 }
 
-static void on_refused(struct openssh *openssh, struct reader *reader)
+static void on_refused(struct openssh *openssh, struct wire *wire)
 {
     size_t length;
-    take_number(reader);
-    const char *text = (const char *)take_string(reader, &length);
+    wire_u32(wire);
+    const char *text = (const char *)wire_string(wire, &length);
     char *why = prompt_line(text, length, 150);
     struct openssh_channel *channel = &openssh->channel;
     channel->state = CHAN_NONE;
@@ -288,44 +180,45 @@ static void on_refused(struct openssh *openssh, struct reader *reader)
 }
 
 /* Whatever it is, it is given back to the server's window. */
-static void on_data(struct openssh *openssh, struct reader *reader, enum message type)
+static void on_data(struct openssh *openssh, struct wire *wire, enum message type)
 {
     struct openssh_channel *channel = &openssh->channel;
     struct mux_packet packet;
     size_t length;
     if (type == MESSAGE_MORE_DATA) {
-        take_number(reader); /* standard error; what it says counts as well */
+        wire_u32(wire); /* standard error; what it says counts as well */
     }
-    const uint8_t *bytes = take_string(reader, &length);
+    const uint8_t *bytes = wire_string(wire, &length);
     channel->unread += (uint32_t)length;
     openssh_run_heard(openssh, bytes, length);
     if (channel->unread >= WINDOW_LOW && channel->state == CHAN_OPEN) {
-        begin(&packet, MESSAGE_WINDOW);
+        openssh_packet_begin(&packet, MESSAGE_WINDOW);
         mux_put(&packet, channel->remote);
         mux_put(&packet, channel->unread);
-        if (!send_packet(openssh, &packet)) {
+        if (!openssh_send(openssh, &packet)) {
             channel->unread = 0;
         }
     }
 }
 
 /* The command's end; and servers ask for signs of life, too. */
-static void on_request(struct openssh *openssh, struct reader *reader)
+static void on_request(struct openssh *openssh, struct wire *wire)
 {
     size_t length, n;
-    const char *name = (const char *)take_string(reader, &length);
-    bool wants_reply = reader->left && *reader->at;
-    reader->at += reader->left ? 1 : 0;
-    reader->left -= reader->left ? 1 : 0;
+    const char *name = (const char *)wire_string(wire, &length);
+    bool wants_reply = wire_byte(wire) != 0;
+    if (wire->bad) {
+        return;
+    }
     if (length == 11 && !memcmp(name, "exit-status", 11)) {
-        openssh->run.exit = (int)take_number(reader);
+        openssh->run.exit = (int)wire_u32(wire);
     } else if (length == 11 && !memcmp(name, "exit-signal", 11)) {
-        const char *text = (const char *)take_string(reader, &n);
+        const char *text = (const char *)wire_string(wire, &n);
         char *signal = prompt_line(text, n, sizeof openssh->run.signal - 1);
         snprintf(openssh->run.signal, sizeof openssh->run.signal, "%s", signal ? signal : "?");
         free(signal);
     } else if (wants_reply && openssh->channel.state == CHAN_OPEN) {
-        send_simple(openssh, MESSAGE_NO);
+        openssh_send_plain(openssh, MESSAGE_NO);
     }
 }
 
@@ -333,7 +226,7 @@ static void on_close(struct openssh *openssh)
 {
     struct openssh_channel *channel = &openssh->channel;
     if (channel->state == CHAN_OPEN) {
-        send_simple(openssh, MESSAGE_CLOSE);
+        openssh_send_plain(openssh, MESSAGE_CLOSE);
     }
     event_del(channel->leave);
     channel->state = CHAN_NONE;
@@ -342,24 +235,24 @@ static void on_close(struct openssh *openssh)
     openssh_run_ended(openssh);
 }
 
-static void dispatch(struct openssh *openssh, enum message type, struct reader *reader)
+static void dispatch(struct openssh *openssh, enum message type, struct wire *wire)
 {
     switch (type) {
     case MESSAGE_CONFIRMED:
-        on_confirmed(openssh, reader);
+        on_confirmed(openssh, wire);
         break;
     case MESSAGE_REFUSED:
-        on_refused(openssh, reader);
+        on_refused(openssh, wire);
         break;
     case MESSAGE_DATA:
     case MESSAGE_MORE_DATA:
-        on_data(openssh, reader, type);
+        on_data(openssh, wire, type);
         break;
     case MESSAGE_CLOSE:
         on_close(openssh);
         break;
     case MESSAGE_REQUEST:
-        on_request(openssh, reader);
+        on_request(openssh, wire);
         break;
     case MESSAGE_YES:
     case MESSAGE_NO:
@@ -377,9 +270,9 @@ static void on_packet(void *context, const uint8_t *bytes, size_t length)
 {
     struct openssh *openssh = context;
     struct openssh_channel *channel = &openssh->channel;
-    struct reader reader = {.at = bytes, .left = length};
+    struct wire wire = {.at = bytes, .left = length};
     if (channel->state == CHAN_JOINING) {
-        if (take_number(&reader) != (uint32_t)MUX_IS_PROXY) {
+        if (wire_u32(&wire) != (uint32_t)MUX_IS_PROXY) {
             openssh_end(openssh, LINK_CAUSE_FAILED,
                 "this ssh is too old for transport = openssh: OpenSSH 7.4 or newer is needed");
             return;
@@ -392,11 +285,11 @@ static void on_packet(void *context, const uint8_t *bytes, size_t length)
         return;
     }
     enum message type = (enum message)bytes[1];
-    reader.at += 2;
-    reader.left -= 2;
-    if (take_number(&reader) == channel->id) {
+    wire.at += 2;
+    wire.left -= 2;
+    if (wire_u32(&wire) == channel->id) {
         openssh_life_heard(openssh);
-        dispatch(openssh, type, &reader);
+        dispatch(openssh, type, &wire);
     }
 }
 
@@ -406,7 +299,7 @@ static void on_ready(void *context)
     struct mux_packet packet = {.length = 0};
     mux_put(&packet, MUX_PROXY);
     mux_put(&packet, 1);
-    send_packet(openssh, &packet);
+    openssh_send(openssh, &packet);
 }
 
 static void on_closed(void *context)

@@ -179,6 +179,9 @@ static void serve(struct stream *stream)
         if (out) {
             openssh_life_heard(openssh);
         }
+        if (stream->answered) {
+            event_del(stream->late);
+        }
         if (stream->server.eof && !stream->answered) {
             if (was_refused(stream)) {
                 return;

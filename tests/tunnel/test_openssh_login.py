@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,7 @@ def test_a_tunnel_killed_at_the_prompt(ssh: SystemSsh, sshd: Sshd) -> None:
     tunnel.wait_told("TUNNEL_PROMPT")
     pids = processes(tunnel)
     os.kill(tunnel.pid, signal.SIGKILL)
+    tunnel.wait_end()
     wait_until(lambda: not any(map(alive, pids)), "the end of ssh and askpass", 10)
     wait_until(lambda: len(sshd.processes()) == 1, "the end of the server's side", 10)
     assert "Failed keyboard-interactive" not in sshd.log
@@ -405,6 +406,65 @@ def test_without_any_ssh(ssh: SystemSsh) -> None:
     told = down(ssh.start())
     assert told["CAUSE"] == "FAILED"
     assert "cannot run ssh" in str(told["TEXT"])
+
+
+# Other ssh: a script in its place changes something and becomes it.
+
+
+@pytest.fixture
+def in_its_place(ssh: SystemSsh) -> Callable[[str], None]:
+    """Runs these words of sh first."""
+
+    def put(script: str) -> None:
+        program = ssh.folder / "bin/ssh"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nPATH={os.environ["PATH"]}\n{script}\nexec ssh "$@"\n')
+        program.chmod(0o700)
+        ssh.environment = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    return put
+
+
+def test_an_ssh_that_knows_no_require(
+    ssh: SystemSsh, sshd: Sshd, in_its_place: Callable[[str], None]
+) -> None:
+    """Before 8.4 it asks askpass where there is a display and no terminal."""
+    in_its_place("unset SSH_ASKPASS_REQUIRE")
+    tunnel = ssh.start()
+    answer(tunnel, sshd.fresh_code())
+    tunnel.wait_state("UP")
+    end(tunnel)
+
+
+TOUCH = """
+SSH_ASKPASS_PROMPT=none "$SSH_ASKPASS" "Confirm user presence for key ED25519-SK SHA256:x" &
+read -r touched <{folder}/touch
+kill $!
+wait
+"""
+OLD_TOUCH = """
+echo "Confirm user presence for key ECDSA-SK SHA256:x" >&2
+read -r touched <{folder}/touch
+"""
+
+
+@pytest.mark.parametrize("script", [TOUCH, OLD_TOUCH], ids=["8.4", "8.2"])
+def test_a_key_that_wants_to_be_touched(
+    ssh: SystemSsh, in_its_place: Callable[[str], None], script: str
+) -> None:
+    os.mkfifo(ssh.folder / "touch")
+    in_its_place(script.format(folder=ssh.folder))
+    ssh.server.auth = "publickey"
+    ssh.server.restart()
+    ssh.server.authorize(new_key(ssh.folder / "key"))
+    tunnel = ssh.start()
+    while "user presence" not in tunnel.wait_told("TUNNEL_STATE")["TEXT"]:
+        pass
+    (ssh.folder / "touch").write_text("now\n")
+    assert tunnel.wait_state("UP")["HUMAN"] == 1
+    end(tunnel)
+    told = down(ssh.start(UNATTENDED=1))
+    assert told["CAUSE"] == "AUTH_NEEDED" and "user presence" in str(told["TEXT"])
 
 
 # What ssh_config says of sessions and forwards is not for this ssh.
