@@ -156,6 +156,19 @@ def only(hop: Hop, keys: list[str]) -> dict[str, object]:
     return {**hop.fields, "identities_only": 1, "identity": keys}
 
 
+@pytest.mark.skipif(OLD, reason="this libssh2 knows RSA only with SHA-1")
+@pytest.mark.parametrize("by_agent", [True, False])
+def test_an_rsa_key(server: Sshd, tmp_path: Path, by_agent: bool) -> None:
+    server.authorize(new_key(tmp_path / "key", "rsa"))
+    fields = {"known_hosts": known(server, tmp_path)}
+    if not by_agent:
+        assert run(tmp_path, Hop(server, identity=[str(tmp_path / "key")], **fields))["up"]
+        return
+    with agent(tmp_path, tmp_path / "key") as path:
+        done = run(tmp_path, Hop(server, agent=path, **fields))
+        assert done["up"], done
+
+
 def test_an_agent_that_is_gone_or_stuck(server: Sshd, tmp_path: Path) -> None:
     server.authorize(new_key(tmp_path / "key"))
     fields = {"known_hosts": known(server, tmp_path), "identity": [str(tmp_path / "key")]}
