@@ -121,6 +121,7 @@ int tunnel_start(struct tunnel *tunnel, struct error *err)
 {
     static const struct login_calls calls = {on_step, on_prompt, on_done};
     struct login_request request = {.hop_count = tunnel->hop_count,
+        .cluster = tunnel->cluster,
         .unattended = tunnel->unattended,
         .step_ms = tunnel->step_ms,
         .human_ms = HUMAN_MS};

@@ -199,6 +199,7 @@ static struct login *create(const struct login_request *request, struct error *e
     pthread_mutex_init(&login->lock, NULL);
     login->last = &login->first;
     login->unattended = request->unattended;
+    snprintf(login->cluster, sizeof login->cluster, "%s", request->cluster);
     login->step_ms = request->step_ms;
     login->human_ms = request->human_ms;
     login->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -49,6 +49,7 @@ struct login_result {
 struct login_request {
     struct ssh_hop *hops[HOPS_MOST]; /* jump hosts first; copied by login_start */
     size_t hop_count;
+    const char *cluster; /* what `gearsctl login` and [cluster:…] are told by; copied */
     bool unattended;  /* no prompt: what needs one ends with auth-needed or host-key-unknown */
     int64_t step_ms;  /* bound of each step, but for a human's answer */
     int64_t human_ms; /* bound of a human's answer */

@@ -250,5 +250,5 @@ const char *login_hop_name(const struct ssh_hop *hop)
 
 const char *login_cluster(const struct login *login)
 {
-    return login_hop_name(login->hops[login->hop_count - 1]);
+    return login->cluster;
 }

@@ -26,6 +26,7 @@ struct login {
     /* Set at the start, then only read. */
     struct ssh_hop *hops[HOPS_MOST];
     size_t hop_count;
+    char cluster[33];
     bool unattended;
     int64_t step_ms, human_ms;
     int wake_fd;   /* the loop has something to read */

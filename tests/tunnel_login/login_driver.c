@@ -211,7 +211,7 @@ static void read_words(struct driver *driver, struct login_request *request, cha
 int main(int argc, char **argv)
 {
     static struct driver driver;
-    struct login_request request = {.step_ms = 10000, .human_ms = 60000};
+    struct login_request request = {.cluster = "andes", .step_ms = 10000, .human_ms = 60000};
     const struct login_calls calls = {on_step, on_prompt, on_done};
     struct error err = {0};
     if (argc == 2 && !strcmp(argv[1], "--old")) {
