@@ -225,8 +225,10 @@ def test_many_refusals_leave_nothing(tunnel: Tunnel, home: Path, target) -> None
     for _ in range(3):
         clients = [tunnel.connect(home / "missing.sck") for _ in range(100)]
         for client in clients:
+            client.shutdown(socket.SHUT_WR)
             assert client.recv(1) == b""
             client.close()
+        tunnel.now()  # hears what was told
     assert tunnel.counters()["failed"] == 300
     assert echoes(tunnel, target.path)
     wait_until(
