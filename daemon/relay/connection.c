@@ -173,6 +173,10 @@ void connection_service_changed(struct service *service)
     service->retry_ms = 0;
     for (struct connection *c = service->connections, *next; c; c = next) {
         next = c->next;
+        if (c->phase == PHASE_PEEKING && service->state != LINK_SERVICE_DOWN) {
+            c->phase = PHASE_WAITING; /* it has said nothing yet: nothing need be refused */
+            c->deadline_ms = 0;
+        }
         if (c->phase == PHASE_WAITING) {
             connect_try(c);
         }

@@ -45,6 +45,20 @@ def test_a_half_closed_client_waits_too(relay: Relay, service: Make) -> None:
         assert read_all(client) == b"answered"
 
 
+def test_who_connected_too_early_and_said_nothing_is_served(relay: Relay, service: Make) -> None:
+    """Browsers connect before they have something to ask, also while the page is down."""
+    front = service("tu", "DOWN")
+    with front.connect() as client:
+        wait_until(lambda: front.counters()["connections"] == 1, "its connection")
+        relay.settle()
+        front.start()
+        relay.put(front.name, front.target)
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with front.accept() as end:
+            assert end.recv(5, socket.MSG_WAITALL) == b"GET /"
+    assert front.counters()["refused"] == 0
+
+
 def test_a_client_that_stops_waiting_is_forgotten(relay: Relay, service: Make) -> None:
     front = service("uu", "STARTING")
     client = front.connect()
