@@ -14,9 +14,11 @@ from olcf import Olcf
 from processes import wait_until
 
 
-@pytest.fixture
-def user(olcf: Olcf) -> Iterator[HubUser]:
-    """Somebody at a terminal of hub1."""
+@pytest.fixture(params=["libssh2", "openssh"])
+def user(olcf: Olcf, request: pytest.FixtureRequest) -> Iterator[HubUser]:
+    """Somebody at a terminal of hub1, by either way of connecting."""
+    with (olcf.gears.home / "etc/gears.conf").open("a") as conf:
+        conf.write(f"[cluster:andes]\ntransport = {request.param}\n")
     with HubUser(olcf, olcf.hub1) as user:
         yield user
 
@@ -82,7 +84,7 @@ def test_interrupt_at_the_prompt(olcf: Olcf, user: HubUser) -> None:
         terminal.expect("Enter PASSCODE: ")
         terminal.type("\x03")
         assert terminal.wait() in (130, -2), terminal.output  # -2: nsenter hears ^C as well
-        assert terminal.echoes()
+        wait_until(terminal.echoes, "the terminal as it was")
     wait_until(lambda: not user.tunnel_processes(), "the end of the tunnel")
     status = user.status()
     assert status["tunnels"] == [] or status["tunnels"][0]["state"] != "up"
