@@ -21,10 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", type=Path, help="the folder of gearsctl and bench_load")
     parser.add_argument("--venv", type=Path, help="a Python environment with JupyterLab")
-    parser.add_argument("--quick", action="store_true", help="about three minutes, rougher")
+    parser.add_argument("--quick", action="store_true", help="about four minutes, rougher")
     parser.add_argument("--only", choices=GROUPS, action="append")
     parser.add_argument("--frozen", type=float, default=0, help="seconds of a silent server")
-    parser.add_argument("--transport", choices=("libssh2", "openssh"), action="append")
+    parser.add_argument("--libssh2", action="store_true", help="without transport = openssh")
     options = parser.parse_args()
     start = time.monotonic()
     print(
@@ -40,7 +40,7 @@ def main() -> None:
         if "lab" in groups:
             lab.run(options.programs, options.quick, options.venv)
         if "tunnel" in groups:
-            transports = options.transport or ["libssh2", "openssh"]
+            transports = ["libssh2"] if options.libssh2 else ["libssh2", "openssh"]
             tunnel.run(options.programs, options.quick, options.frozen, transports)
     print(f"\n{time.monotonic() - start:.0f} s")
 

@@ -68,13 +68,14 @@ def tree_memory(pid: int) -> Memory:
     return Memory(*(sum(column) for column in zip(*parts)))
 
 
-def switches(pid: int, *, descend: bool = True) -> int:
-    """Context switches of all threads of a process (and its descendants): it ran that often."""
+def switches(pid: int, *, descend: bool = True, forced: bool = True) -> int:
+    """Context switches of all threads of a process (and its descendants): it ran that often.
+    Without the forced ones, what others take from it does not count."""
     total = 0
     for each in children(pid) if descend else [pid]:
         for task in Path(f"/proc/{each}/task").iterdir():
             for row in (task / "status").read_text().splitlines():
-                if "ctxt_switches" in row:
+                if row.startswith(("voluntary", "nonvoluntary" if forced else "voluntary")):
                     total += int(row.split()[1])
     return total
 

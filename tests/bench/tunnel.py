@@ -37,7 +37,7 @@ HELD = 200
 @dataclass
 class Amounts:
     rounds: int = 5
-    bulk: dict[int, int] = field(default_factory=lambda: {0: 160 * MB, 30: 64 * MB, 50: 64 * MB})
+    bulk: dict[int, int] = field(default_factory=lambda: {0: 160 * MB, 30: 48 * MB, 50: 40 * MB})
     messages: dict[int, int] = field(default_factory=lambda: {0: 2_000, 30: 100})
     connections: int = 300
     frozen: float = 20  # seconds
@@ -135,6 +135,8 @@ class Rig:
             try:
                 ways.append(self.gears(name, port, TRANSPORT=transport))
             except (self.link.TunnelError, AssertionError, EOFError) as error:
+                if name == GEARS:
+                    raise  # all else is compared with it
                 if distance == ROUND_TRIPS[0]:
                     print(f"tunnel: goes on without transport = {transport}: {error}")
                 continue
@@ -199,10 +201,12 @@ def report_bulk(rig: Rig, amounts: Amounts) -> None:
     print("  " + "; ".join(f"{name}: {what}" for name, what in agreed.items()))
     least = {0: (0.9, 0.9), 30: (2, 1), 50: (2, 1)}
     reached = []
-    for cell in cells:
+    for cell, other in product(cells, (SAME, TWIN)):
         distance, upward = int(cell.split()[1]), cell.startswith("put")
-        value = ratio(speed[GEARS][cell], speed[SAME][cell])
-        reached.append(Goal(f"{cell}: of {SAME}", value, least[distance][upward], least=True))
+        if other in speed and (other == SAME or not distance):
+            value = ratio(speed[GEARS][cell], speed[other][cell])
+            limit = least[distance][upward]
+            reached.append(Goal(f"{cell}: of {other}", value, limit, least=True))
     for cell in cells[:2]:
         value = ratio(cost[GEARS][cell], cost[SAME][cell])
         print(f"  {cell}: client CPU a GB, of {SAME}: {value:.2f}")
@@ -294,7 +298,7 @@ def report_channels(rig: Rig, amounts: Amounts) -> None:
         way.close()
     rate: Samples = defaultdict(lambda: defaultdict(list))
     for _, distance in product(range(amounts.rounds), amounts.messages):
-        count = amounts.connections // (10 if distance else 1)
+        count = amounts.connections // (20 if distance else 1)
         for way in rig.ways[distance]:
             took = rig.client(way, "once", count)["seconds"]
             rate[way.name][f"{distance} ms"].append(count / took)

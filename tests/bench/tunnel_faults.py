@@ -58,6 +58,7 @@ def _dead(rig: Rig) -> tuple[float, float]:
         _signal(pids, signal.SIGKILL)
         way.tunnel.wait_state("DOWN")
         own.append(time.monotonic() - begin)
+        way.tunnel.wait_end()
         way.close()
         ssh, pids = _serving(rig, lambda: rig.ssh("ssh"))
         begin = time.monotonic()
