@@ -10,6 +10,7 @@ void keepalive_init(struct keepalive *keepalive, int64_t interval_ms, int64_t co
 {
     *keepalive = (struct keepalive){.interval_ms = interval_ms,
         .silence_ms = interval_ms * count,
+        .need_ms = (interval_ms < DOUBT_MS ? interval_ms : DOUBT_MS) * count,
         .dead_after_ms = dead_after_ms,
         .heard_ms = now_ms,
         .awake_ms = now_ms,
@@ -21,12 +22,21 @@ bool keepalive_heard(struct keepalive *keepalive, int64_t now_ms)
     bool was_degraded = keepalive->degraded;
     keepalive->heard_ms = now_ms;
     keepalive->asked = keepalive->degraded = false;
+    keepalive->needed_ms = 0;
     return was_degraded;
 }
 
 void keepalive_asked(struct keepalive *keepalive)
 {
     keepalive->asked = true;
+}
+
+bool keepalive_need(struct keepalive *keepalive, int64_t now_ms)
+{
+    bool ask = !keepalive->asked;
+    keepalive->asked = true;
+    keepalive->needed_ms = keepalive->needed_ms ? keepalive->needed_ms : now_ms;
+    return ask;
 }
 
 static int64_t silent_from(const struct keepalive *keepalive)
@@ -37,7 +47,7 @@ static int64_t silent_from(const struct keepalive *keepalive)
 
 bool keepalive_doubts(const struct keepalive *keepalive, int64_t now_ms)
 {
-    return !keepalive->asked && now_ms - silent_from(keepalive) >= DOUBT_MS;
+    return now_ms - silent_from(keepalive) >= DOUBT_MS;
 }
 
 /* Whether the machine was suspended since the last step. The time did not count as silence, but
@@ -49,6 +59,7 @@ static bool slept(struct keepalive *keepalive, int64_t now_ms, int64_t boot_ms)
     keepalive->slept_ms = slept_ms;
     if (did) {
         keepalive->awake_ms = now_ms;
+        keepalive->needed_ms = keepalive->needed_ms ? now_ms : 0;
     }
     return did;
 }
@@ -58,12 +69,13 @@ unsigned keepalive_step(struct keepalive *keepalive, int64_t now_ms, int64_t boo
     unsigned acts = 0;
     bool woke = slept(keepalive, now_ms, boot_ms);
     int64_t silent_ms = now_ms - silent_from(keepalive);
+    bool missed = keepalive->needed_ms && now_ms - keepalive->needed_ms >= keepalive->need_ms;
     if (keepalive->degraded) {
         if (keepalive->dead_after_ms &&
             now_ms - keepalive->degraded_ms >= keepalive->dead_after_ms) {
             return KEEPALIVE_GIVE_UP;
         }
-    } else if (silent_ms >= keepalive->silence_ms) {
+    } else if (missed || silent_ms >= keepalive->silence_ms) {
         keepalive->degraded = true;
         keepalive->degraded_ms = now_ms;
         acts |= KEEPALIVE_DEGRADE;
@@ -82,6 +94,8 @@ int64_t keepalive_next_ms(const struct keepalive *keepalive)
         return keepalive->dead_after_ms ? keepalive->degraded_ms + keepalive->dead_after_ms
                                         : INT64_MAX;
     }
-    return silent_from(keepalive) +
-           (keepalive->asked ? keepalive->silence_ms : keepalive->interval_ms);
+    int64_t at = silent_from(keepalive) +
+                 (keepalive->asked ? keepalive->silence_ms : keepalive->interval_ms);
+    int64_t needed = keepalive->needed_ms ? keepalive->needed_ms + keepalive->need_ms : at;
+    return needed < at ? needed : at;
 }

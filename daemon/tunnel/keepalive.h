@@ -13,11 +13,13 @@
 struct keepalive {
     int64_t interval_ms;   /* of silence before it asks */
     int64_t silence_ms;    /* of silence until the connection counts as degraded */
+    int64_t need_ms;       /* the same, while somebody waits for an answer */
     int64_t dead_after_ms; /* degraded for so long: given up; 0: never */
     int64_t heard_ms;      /* bytes came last */
     int64_t awake_ms;      /* silence counts from here: the machine slept before */
     int64_t slept_ms;      /* CLOCK_BOOTTIME is so much ahead of CLOCK_MONOTONIC */
     int64_t degraded_ms;
+    int64_t needed_ms; /* since when somebody waits; 0: nobody */
     bool degraded;
     bool asked; /* since bytes came last */
 };
@@ -34,7 +36,10 @@ void keepalive_init(struct keepalive *keepalive, int64_t interval_ms, int64_t co
 bool keepalive_heard(struct keepalive *keepalive, int64_t now_ms);
 /* A question was sent for another reason. */
 void keepalive_asked(struct keepalive *keepalive);
-/* Whether a new connection should make it ask: it was silent for a while. */
+/* Somebody waits for the server: silence counts as degraded sooner, in 2 s instead of an idle
+ * interval. True when a question must be sent now: it counts as sent. */
+bool keepalive_need(struct keepalive *keepalive, int64_t now_ms);
+/* Whether a new connection is such a need: it was silent for a while. */
 bool keepalive_doubts(const struct keepalive *keepalive, int64_t now_ms);
 /* What is to be done now: a set of acts. */
 unsigned keepalive_step(struct keepalive *keepalive, int64_t now_ms, int64_t boot_ms);

@@ -81,11 +81,10 @@ static void on_probe_late(evutil_socket_t fd, short what, void *argument)
 
 void openssh_life_ask(struct openssh *openssh)
 {
-    if (!openssh->keepalive.asked) {
-        keepalive_asked(&openssh->keepalive);
+    if (keepalive_need(&openssh->keepalive, clock_monotonic_ms())) {
         openssh_channel_ask(openssh);
-        arm(openssh);
     }
+    arm(openssh);
 }
 
 void openssh_probe(struct openssh *openssh, uint32_t request)

@@ -98,10 +98,10 @@ void session_probe(struct session *session, uint32_t request)
         session->probe_request = request;
         event_add(session->probe_late, &wait);
     }
-    if (!session->keepalive.asked) {
-        keepalive_asked(&session->keepalive);
+    if (keepalive_need(&session->keepalive, clock_monotonic_ms())) {
         ask(session);
     }
+    silence_arm(session);
 }
 
 void silence_broken(struct session *session)

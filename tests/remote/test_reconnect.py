@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,21 @@ def test_a_silent_server_is_kept(user: HubUser) -> None:
     user.await_tunnel("up", 20)
     assert client.run(kernel, "print(x)") == "8\n"
     assert connections(user.olcf) == before and user.olcf.passcodes_asked() == 1
+
+
+def test_a_new_client_finds_the_silence(olcf: Olcf) -> None:
+    """With the default half a minute between keepalives: who needs the hop hears soon."""
+    with HubUser(olcf, olcf.hub1) as user:
+        user.login()
+        server = reached(user)
+        server.freeze()
+        wait_until(lambda: user.tunnel()["state"] == "up", "nothing yet")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(olcf.gears.home / "run/andes.sck"))
+            client.sendall(b"GET /api HTTP/1.0\r\n\r\n")
+            user.await_tunnel("degraded", 20)
+        server.thaw()
+        user.await_tunnel("up", 20)
 
 
 def test_no_connection_without_the_human(user: HubUser) -> None:

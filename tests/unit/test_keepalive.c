@@ -79,9 +79,27 @@ static void one_question_at_a_time(void)
     CHECK(!keepalive_doubts(&k, START + 1999));
     CHECK(keepalive_doubts(&k, START + 2000));
     keepalive_asked(&k);
-    CHECK(!keepalive_doubts(&k, START + 2001));
+    CHECK(!keepalive_need(&k, START + 2001) && k.needed_ms);
+    k.needed_ms = 0;
     CHECK_INT(at(INTERVAL), 0);
     CHECK_INT(at(INTERVAL * COUNT), KEEPALIVE_DEGRADE);
+}
+
+/* With the default half a minute an idle hop is asked seldom; who needs it hears soon. */
+static void a_need_is_answered_soon(void)
+{
+    begin(DEAD);
+    CHECK(keepalive_need(&k, START + 5000));
+    CHECK(!keepalive_need(&k, START + 6000));
+    CHECK_INT(next(), 5000 + 2000 * COUNT);
+    CHECK_INT(at(5000 + 2000 * COUNT - 1), 0);
+    CHECK_INT(at(5000 + 2000 * COUNT), KEEPALIVE_DEGRADE);
+    CHECK(keepalive_heard(&k, START + 20000));
+    CHECK_INT(next(), 20000 + INTERVAL);
+    /* An answer in time leaves nothing behind. */
+    CHECK(keepalive_need(&k, START + 21000));
+    CHECK(!keepalive_heard(&k, START + 21001));
+    CHECK_INT(at(21000 + 2000 * COUNT), 0);
 }
 
 int main(void)
@@ -91,5 +109,6 @@ int main(void)
     gives_up();
     a_suspend_is_no_silence();
     one_question_at_a_time();
+    a_need_is_answered_soon();
     return check_result();
 }
