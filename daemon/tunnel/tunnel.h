@@ -45,7 +45,7 @@ struct tunnel {
     struct control *control;
     struct feed *feed;
     struct refusals *refusals;
-    bool thread_left; /* of a login that was given up */
+    bool thread_left;        /* of a login that was given up */
     struct login *login;     /* NULL once it is done */
     struct session *session; /* NULL unless up or degraded */
     struct openssh *openssh; /* in the place of login and session: transport = openssh */
