@@ -168,7 +168,7 @@ class Sshd:
 
     def connections(self) -> int:
         """How many TCP connections were made to it since it exists."""
-        return self.log.count("Connection from ")
+        return self.log.count("\nConnection from ")
 
     def passcodes_asked(self) -> int:
         return self.passcodes.asked(self.name)
