@@ -17,6 +17,8 @@
 #include "common/text.h"
 #include "daemon/tunnel/thread.h"
 
+enum { TRY_MS = 700, LONG_TRY_MS = 3000, LONG_TRY_EVERY = 4 };
+
 /* A question to the resolver, which has bounds of its own that nobody can shorten: it is asked
  * on a thread that may be left behind. Who is second frees it. */
 struct question {
@@ -151,6 +153,27 @@ static int connect_address(
     return 0;
 }
 
+/* A lost SYN is repeated by the kernel later and later. Where nobody watches, the way may have
+ * been gone for long: a fresh one goes out every so often, so that the connection is there soon
+ * after the network is. Some are given the time of a very long way. */
+static int connect_soon(
+    const struct addrinfo *address, const struct patience *patience, int *out)
+{
+    for (int number = 1;; number++) {
+        int64_t end = clock_monotonic_ms() + (number % LONG_TRY_EVERY ? TRY_MS : LONG_TRY_MS);
+        struct patience try = {patience->cancel_fd, patience->until_ms};
+        try.until_ms = end < try.until_ms ? end : try.until_ms;
+        int code = connect_address(address, &try, out);
+        bool last = try.until_ms == patience->until_ms;
+        if (last || (code != -ETIMEDOUT && code != -EHOSTUNREACH)) {
+            return code;
+        }
+        if (code == -EHOSTUNREACH && patience_wait(&try, -1, 0) == -ECANCELED) {
+            return -ECANCELED;
+        }
+    }
+}
+
 static int fail_connecting(
     struct login *login, const struct ssh_hop *hop, int code, const char *address)
 {
@@ -209,7 +232,8 @@ int connect_hop(struct login *login, const struct ssh_hop *hop, int *fd)
             login, "connecting to %s (%s port %d)", login_hop_name(hop), address, hop->port);
         int64_t now = clock_monotonic_ms();
         struct patience share = {login->cancel_fd, now + (until - now) / left};
-        int got = connect_address(at, &share, fd);
+        int got =
+            login->unattended ? connect_soon(at, &share, fd) : connect_address(at, &share, fd);
         int before = code;
         code = got == -ECANCELED ? got : got ? worse(code, got) : 0;
         if (code != before) {
