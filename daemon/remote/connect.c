@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/clock.h"
 #include "daemon/core/log.h"
 #include "daemon/remote/hop.h"
 #include "daemon/remote/ssh_config.h"
@@ -170,6 +171,7 @@ static void on_prepared(void *context, int code, const struct error *err)
 void hop_connect(struct hop *hop, bool attended)
 {
     struct connect_job *job = calloc(1, sizeof *job);
+    hop->connect_began_ms = clock_monotonic_ms();
     if (job) {
         *job = (struct connect_job){.remote = hop->remote,
             .home = hop->remote->manager->home,

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "common/clock.h"
 #include "daemon/core/log.h"
@@ -56,13 +55,6 @@ void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call)
     }
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *argument)
-{
-    (void)fd;
-    (void)what;
-    hop_apply(argument, HOP_RETRY);
-}
-
 static void carry_out(struct hop *hop, unsigned actions)
 {
     if ((actions & HOP_ACT_CANCEL_TIMER) && hop->timer) {
@@ -73,9 +65,7 @@ static void carry_out(struct hop *hop, unsigned actions)
         hop_store(hop);
     }
     if (actions & HOP_ACT_SCHEDULE) {
-        uint32_t random = 0;
-        (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
-        hop_timer(hop, hop_backoff_ms(&hop->machine, random), on_retry);
+        outage_schedule(hop);
     }
     if (actions & (HOP_ACT_CONNECT | HOP_ACT_CONNECT_ALONE)) {
         hop_connect(hop, actions & HOP_ACT_CONNECT);
@@ -104,6 +94,18 @@ static void describe_end(struct hop *hop)
     }
 }
 
+static void tell_state(struct hop *hop, enum hop_state before)
+{
+    enum hop_state after = hop->machine.state;
+    const char *cause = hop_cause_name(hop->machine.cause);
+    const char *message = after != HOP_CONNECTING ? hop->message : "";
+    hop->since_us = clock_utc_us();
+    hop->told_cause = hop->machine.cause;
+    hop_note(hop, hop_state_name(after), "%s → %s%s%s%s%s%s", hop_state_name(before),
+        hop_state_name(after), *cause ? " (" : "", cause, *cause ? ")" : "",
+        *message ? ": " : "", message);
+}
+
 void hop_apply(struct hop *hop, enum hop_event event)
 {
     enum hop_state before = hop->machine.state;
@@ -120,20 +122,17 @@ void hop_apply(struct hop *hop, enum hop_event event)
         hop->machine.cause = LINK_CAUSE_NONE;
         hop->message[0] = 0;
     }
-    if (after == HOP_UP || (after == HOP_CONNECTING && before != after)) {
+    if (after == HOP_UP ||
+        (after == HOP_CONNECTING && before != after && !hop->machine.cause)) {
         hop->message[0] = 0;
     } else if (event == HOP_PROMPTED) {
         hop_set_message(hop, "its login waits for an answer at a terminal");
     }
-    if (before != after) {
-        hop->since_us = clock_utc_us();
-        const char *cause = hop_cause_name(hop->machine.cause);
-        hop_note(hop, hop_state_name(after), "%s → %s%s%s%s%s%s", hop_state_name(before),
-            hop_state_name(after), *cause ? " (" : "", cause, *cause ? ")" : "",
-            hop->message[0] && after != HOP_CONNECTING ? ": " : "",
-            after != HOP_CONNECTING ? hop->message : "");
+    if (before != after && !outage_goes_on(hop, before, attended)) {
+        tell_state(hop, before);
     }
     carry_out(hop, actions);
+    outage_arm(hop);
     if (event == HOP_ENDED && !(actions & (HOP_ACT_CONNECT | HOP_ACT_CONNECT_ALONE)) &&
         (attended || !hop->machine.scheduled)) {
         bool human = hop->machine.state == HOP_AUTH_NEEDED &&
@@ -263,6 +262,7 @@ static int check_lease(struct hop *hop, const char *prompt_id)
 
 void hop_revalidate(struct hop *hop)
 {
+    pulse_check(hop);
     if (hop->lease.nonce[0] && hop->machine.wanted &&
         clock_monotonic_ms() - hop->lease_checked_ms >= LEASE_FRESH_MS) {
         check_lease(hop, "");

@@ -55,8 +55,9 @@ struct hop {
     bool orphaned;                 /* gone from the configuration while open */
     struct hop_machine machine;
     int64_t since_us;
-    char message[HOP_TEXT]; /* why it is not up, or what is not well; "" */
-    char step[HOP_TEXT];    /* what a login is doing */
+    enum link_tunnel_cause told_cause; /* with the newest event */
+    char message[HOP_TEXT];            /* why it is not up, or what is not well; "" */
+    char step[HOP_TEXT];               /* what a login is doing */
 
     /* The connection. */
     struct tunnel_client *tunnel; /* NULL: no process */
@@ -81,8 +82,11 @@ struct hop {
     int64_t lease_checked_ms;
     struct relay_route routes[HOP_ROUTES];
     size_t route_count;
-    struct event *timer, *expiry;
-    int expiry_told; /* warnings given */
+    struct event *timer, *expiry, *outage, *pulse;
+    int expiry_told;          /* warnings given */
+    int64_t connect_began_ms; /* monotonic, of the newest try */
+    int64_t heard_ms;         /* of the tunnel itself */
+    bool mute;                /* it did not answer when it was asked */
 };
 
 struct remote {
@@ -122,7 +126,9 @@ void hop_takeover(struct hop *hop, struct hop_visitor *visitor);
 /* Pass answers on. 0; -ESTALE: that is not asked (any more); -EINVAL: their number. */
 int remote_answer(
     struct remote *remote, const char *prompt_id, const char *const answers[], size_t count);
-/* See, in a moment, whether the lease is still ours. */
+/* Learn who serves run/<cluster>.sck now: held_by follows. `visitor` hears when it is known. */
+void hop_look(struct hop *hop, struct hop_visitor *visitor);
+/* Somebody looks: see, in a moment, whether the lease is still ours, and the tunnel alive. */
 void hop_revalidate(struct hop *hop);
 /* Ask the server for a sign of life. */
 void hop_probe(struct hop *hop);
@@ -153,6 +159,7 @@ int tunnel_start(struct hop *hop, struct ssh_hop *const hops[], size_t count, bo
     struct error *err);
 bool tunnel_adopt(struct hop *hop);
 void tunnel_close(struct hop *hop, enum link_tunnel_cause cause, const char *text);
+int tunnel_send(struct hop *hop, struct link_frame *frame); /* as link_peer_send */
 void tunnel_probe(struct hop *hop);
 int tunnel_answer(struct hop *hop, const char *const answers[], size_t count);
 int tunnel_run(struct hop *hop, const char *command, int64_t timeout_ms);
@@ -171,6 +178,17 @@ void hop_load(struct hop *hop); /* blocking */
 void hub_release(struct hop *hop);
 /* expiry.c */
 void expiry_arm(struct hop *hop);
+/* outage.c: after a change of state; when to try again; whether one more try begins or fails,
+ * which is no news. */
+void outage_arm(struct hop *hop);
+void outage_schedule(struct hop *hop);
+bool outage_goes_on(const struct hop *hop, enum hop_state before, bool attended);
+/* pulse.c: somebody looks; it does not answer; it spoke; it was told to end; it is gone. */
+void pulse_check(struct hop *hop);
+void pulse_missed(struct hop *hop);
+void pulse_heard(struct hop *hop);
+void pulse_expect_end(struct hop *hop);
+void pulse_stop(struct hop *hop);
 /* network.c */
 void network_watch(struct remote *remote);
 

@@ -52,7 +52,9 @@ static unsigned connect_now(struct hop_machine *m, bool attended)
     unsigned actions = m->scheduled ? HOP_ACT_CANCEL_TIMER : 0;
     m->scheduled = false;
     m->attended = attended;
-    m->cause = LINK_CAUSE_NONE;
+    if (attended || !m->lasting) { /* else it is still what the outage is about */
+        m->cause = LINK_CAUSE_NONE;
+    }
     m->state = HOP_CONNECTING;
     return actions | (attended ? HOP_ACT_CONNECT : HOP_ACT_CONNECT_ALONE);
 }

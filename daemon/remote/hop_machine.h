@@ -48,7 +48,9 @@ enum hop_action {
     HOP_ACT_PERSIST = 32, /* wanted or human changed */
 };
 
-enum { HOP_BACKOFF_FIRST_MS = 250, HOP_BACKOFF_MOST_MS = 30000 };
+/* The most is below the 15 s that a try takes where nobody answers: such tries follow each
+ * other. */
+enum { HOP_BACKOFF_FIRST_MS = 250, HOP_BACKOFF_MOST_MS = 12000 };
 
 struct hop_machine {
     enum hop_state state;

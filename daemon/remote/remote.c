@@ -63,7 +63,7 @@ static void drop(struct remote *remote, struct hop *hop)
         }
     }
     routes_drop(hop);
-    struct event *events[] = {hop->timer, hop->expiry};
+    struct event *events[] = {hop->timer, hop->expiry, hop->outage, hop->pulse};
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
         if (events[i]) {
             event_free(events[i]);
@@ -160,7 +160,8 @@ static void on_limit(evutil_socket_t fd, short what, void *argument)
 }
 
 /* Nobody is served before the tunnels found have said how they are; a stopped one is waited for
- * ADOPT_MS at most. */
+ * ADOPT_MS at most, and then counts as silent: the connection it holds may have cost a human.
+ */
 static void await_found(struct remote *remote)
 {
     bool over = false, waits = true;
@@ -180,6 +181,11 @@ static void await_found(struct remote *remote)
     }
     if (timer) {
         event_free(timer);
+    }
+    for (struct hop *hop = remote->hops; hop; hop = hop->next) {
+        if (hop->tunnel && hop->machine.state == HOP_DOWN) {
+            pulse_missed(hop);
+        }
     }
 }
 

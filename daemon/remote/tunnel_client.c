@@ -25,7 +25,6 @@ struct tunnel_client {
     enum link_tunnel_state state;
     bool adopted; /* found running: its first status is no news */
     bool down;    /* it said why it ends */
-    uint32_t request;
 };
 
 static int paths(const struct hop *hop, char link[PATH_MAX], char feed[PATH_MAX])
@@ -36,7 +35,7 @@ static int paths(const struct hop *hop, char link[PATH_MAX], char feed[PATH_MAX]
 }
 
 /* Nothing of what a human typed passes through here but in frames that are wiped. */
-static int send_frame(struct hop *hop, struct link_frame *frame)
+int tunnel_send(struct hop *hop, struct link_frame *frame)
 {
     if (!hop->tunnel || !hop->tunnel->peer) {
         link_frame_finish(frame);
@@ -73,6 +72,7 @@ static void adopt_state(struct hop *hop, bool human)
     hop->report.known = hop->report.socket[0] != 0;
     hop_note(hop, "adopted", "found %s", hop_state_name(machine->state));
     expiry_arm(hop);
+    outage_arm(hop);
     hop_changed(hop);
     if (!hop->report.known) {
         arrive_start(hop);
@@ -95,6 +95,7 @@ static void on_state(struct hop *hop, const struct link_message *message)
     char text[HOP_TEXT];
     link_find_string(message, LINK_TAG_TEXT, 0, text, sizeof text);
     size_t length;
+    int64_t rtt_us = hop->rtt_us;
     if (link_find(message, LINK_TAG_ADDRESS, 0, &length)) {
         link_find_string(message, LINK_TAG_ADDRESS, 0, hop->address, sizeof hop->address);
     }
@@ -110,9 +111,13 @@ static void on_state(struct hop *hop, const struct link_message *message)
         hop_set_message(hop, "%s", text);
     } else if (tunnel->adopted) {
         adopt_state(hop, human);
+    } else if (tunnel->state == LINK_TUNNEL_UP && hop->machine.state == HOP_UP) {
+        if (hop->rtt_us != rtt_us) { /* else it only said that it is alive */
+            hop_changed(hop);
+        }
     } else if (tunnel->state == LINK_TUNNEL_UP) {
         become_up(hop, human);
-    } else if (tunnel->state == LINK_TUNNEL_DEGRADED) {
+    } else if (tunnel->state == LINK_TUNNEL_DEGRADED && strcmp(hop->message, text) != 0) {
         hop_set_message(hop, "%s", text);
         hop_apply(hop, HOP_SILENT);
     } else if (tunnel->state == LINK_TUNNEL_CONNECTING && text[0]) {
@@ -168,6 +173,7 @@ static void on_message(void *context, struct link_message *message)
 {
     struct hop *hop = ((struct tunnel_client *)context)->hop;
     char text[HOP_TEXT];
+    pulse_heard(hop);
     switch (message->type) {
     case LINK_TUNNEL_STATUS:
         hop->pid = (pid_t)link_u64(message, LINK_TAG_PID, 0);
@@ -219,13 +225,14 @@ static void on_closed(void *context)
     struct hop *hop = ((struct tunnel_client *)context)->hop;
     bool told = hop->tunnel->down;
     tunnel_forget(hop);
+    pulse_stop(hop);
     hop->pid = 0;
     hop->rtt_us = 0;
     hop->reporting = false;
     hop->report.known = false;
     hop_drop_prompt(hop);
     expiry_arm(hop);
-    if (!told) {
+    if (!told && !hop->machine.closing) {
         hop->machine.cause = LINK_CAUSE_FAILED;
         hop_set_message(hop, "gears-tunnel, which held the connection, was ended");
     }
@@ -322,26 +329,29 @@ bool tunnel_adopt(struct hop *hop)
         close(fd);
         return false;
     }
+    hop->pid = peer.pid;
     return !attach(hop, fd, true, NULL);
 }
 
 void tunnel_close(struct hop *hop, enum link_tunnel_cause cause, const char *text)
 {
     struct link_frame frame;
-    if (!hop->tunnel) {
+    if (!hop->tunnel && hop->preparing) {
         hop->machine.closing = true; /* a job finds out where to connect: it sees this */
-        if (!hop->preparing) {
-            hop->machine.cause = cause;
-            hop_set_message(hop, "%s", text);
-            hop_apply(hop, HOP_ENDED);
-        }
+        return;
+    }
+    hop->machine.cause = cause;
+    hop_set_message(hop, "%s", text);
+    if (!hop->tunnel) {
+        hop_apply(hop, HOP_ENDED);
         return;
     }
     link_frame_start(&frame, LINK_TUNNEL_CLOSE, 0);
     link_frame_u64(&frame, LINK_TAG_CAUSE, (uint64_t)cause);
     link_frame_string(&frame, LINK_TAG_TEXT, text);
     hop->machine.closing = true;
-    if (send_frame(hop, &frame)) { /* it takes no orders: stopped by a signal, perhaps */
+    pulse_expect_end(hop);
+    if (tunnel_send(hop, &frame)) { /* it takes no orders: stopped by a signal, perhaps */
         log_line("tunnel cluster=%s takes no message", hop->config->name);
     }
 }
@@ -351,7 +361,7 @@ void tunnel_probe(struct hop *hop)
     if (hop->tunnel && (hop->machine.state == HOP_UP || hop->machine.state == HOP_DEGRADED)) {
         struct link_frame frame;
         link_frame_start(&frame, LINK_TUNNEL_PROBE, 0);
-        send_frame(hop, &frame);
+        tunnel_send(hop, &frame);
     }
 }
 
@@ -364,7 +374,7 @@ int tunnel_answer(struct hop *hop, const char *const answers[], size_t count)
     for (size_t i = 0; i < count; i++) {
         link_frame_string(&frame, LINK_TAG_ANSWER, answers[i]);
     }
-    return send_frame(hop, &frame);
+    return tunnel_send(hop, &frame);
 }
 
 int tunnel_run(struct hop *hop, const char *command, int64_t timeout_ms)
@@ -373,7 +383,7 @@ int tunnel_run(struct hop *hop, const char *command, int64_t timeout_ms)
     link_frame_start(&frame, LINK_TUNNEL_RUN, 1);
     link_frame_string(&frame, LINK_TAG_COMMAND, command);
     link_frame_u64(&frame, LINK_TAG_TIMEOUT_MS, (uint64_t)timeout_ms);
-    return send_frame(hop, &frame);
+    return tunnel_send(hop, &frame);
 }
 
 void tunnel_counters(const struct hop *hop, uint64_t *connections, uint64_t *in, uint64_t *out)

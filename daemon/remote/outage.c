@@ -1,0 +1,67 @@
+/* Outages of hops that nobody has to be asked for: how long silence is borne, when the next try
+ * is, and what of that is news. hop.c calls this. */
+#include <sys/random.h>
+
+#include "common/clock.h"
+#include "daemon/remote/hop.h"
+
+static void on_time(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct hop *hop = argument;
+    event_free(hop->outage);
+    hop->outage = NULL;
+    tunnel_close(hop, LINK_CAUSE_NETWORK_DOWN, "given up: the server stayed silent");
+}
+
+/* A hop that a human paid for is kept as long as `dead_after` says. One that keys alone open is
+ * given up after one more keepalive interval and opened again, which is sooner than TCP would
+ * notice that the network is back. */
+void outage_arm(struct hop *hop)
+{
+    const struct cluster_config *config = hop->config;
+    const struct hop_machine *machine = &hop->machine;
+    bool waits = machine->state == HOP_DEGRADED && !machine->human && !machine->closing &&
+                 config->dead_after_ms;
+    int64_t ms = config->keepalive_ms < config->dead_after_ms ? config->keepalive_ms
+                                                              : config->dead_after_ms;
+    struct timeval left = {ms / 1000, ms % 1000 * 1000};
+    if (hop->outage && !waits) {
+        event_free(hop->outage);
+        hop->outage = NULL;
+    } else if (!hop->outage && waits) {
+        hop->outage = evtimer_new(hop->remote->manager->base, on_time, hop);
+        if (hop->outage) {
+            event_add(hop->outage, &left);
+        }
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    hop_apply(argument, HOP_RETRY);
+}
+
+/* Counted from the beginning of the last try: one that took long was a pause already. */
+void outage_schedule(struct hop *hop)
+{
+    const struct hop_machine first = {.tries = 1};
+    uint32_t random = 0;
+    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
+    int64_t least = hop_backoff_ms(&first, random), ms = hop_backoff_ms(&hop->machine, random);
+    ms -= clock_monotonic_ms() - hop->connect_began_ms;
+    hop_timer(hop, ms > least ? ms : least, on_retry);
+}
+
+/* "Since" stays the beginning of the outage, or of its newest cause. */
+bool outage_goes_on(const struct hop *hop, enum hop_state before, bool attended)
+{
+    const struct hop_machine *machine = &hop->machine;
+    bool begins = before == HOP_DOWN && machine->state == HOP_CONNECTING;
+    bool fails = before == HOP_CONNECTING && machine->state == HOP_DOWN;
+    return machine->lasting && machine->cause && !attended && !machine->attended &&
+           (begins || (fails && machine->scheduled && machine->cause == hop->told_cause));
+}
