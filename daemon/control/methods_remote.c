@@ -173,16 +173,11 @@ void method_takeover(struct varlink_call *call, const cJSON *parameters, void *c
     }
 }
 
-void method_cluster(struct varlink_call *call, const cJSON *parameters, void *context)
+static cJSON *cluster_object(struct hop *hop)
 {
-    struct hop *hop = call_hop(context, call, parameters);
-    char node[256];
-    if (!hop) {
-        return;
-    }
     const struct cluster_config *config = hop->config;
     cJSON *object = tunnel_object(hop), *members;
-    hop_revalidate(hop);
+    char node[256];
     cJSON_AddStringToObject(object, "name", config->name);
     cJSON_AddStringToObject(object, "host", config->host ? config->host : config->name);
     if (config->hub) {
@@ -200,7 +195,30 @@ void method_cluster(struct varlink_call *call, const cJSON *parameters, void *co
     if (node[0]) {
         cJSON_AddStringToObject(object, "node", node);
     }
-    varlink_call_reply(call, object);
+    return object;
+}
+
+static void on_looked(struct hop_visitor *visitor, int code, const struct error *err)
+{
+    struct login *login = (struct login *)visitor;
+    struct varlink_call *call = login->call;
+    struct hop *hop = login->hop;
+    (void)code; /* it is told as well as it is known */
+    (void)err;
+    free(login);
+    varlink_call_on_close(call, NULL, NULL);
+    varlink_call_reply(call, cluster_object(hop));
+}
+
+void method_cluster(struct varlink_call *call, const cJSON *parameters, void *context)
+{
+    struct hop *hop = call_hop(context, call, parameters);
+    struct login *login = hop ? make_login(call, hop) : NULL;
+    if (login) {
+        hop_revalidate(hop);
+        login->visitor.done = on_looked;
+        hop_look(hop, &login->visitor);
+    }
 }
 
 void add_tunnels(struct control *control, cJSON *object)

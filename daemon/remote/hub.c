@@ -13,7 +13,8 @@ struct hub_job {
     struct home home;
     char cluster[33], path[PATH_MAX];
     struct lease lease;
-    struct hop_visitor *visitor; /* NULL: it left */
+    char holder[HOST_NAME_SIZE];
+    struct hop_visitor *visitor; /* whom it is for, if that still waits */
 };
 
 static struct hub_job *make_job(struct hop *hop)
@@ -38,47 +39,85 @@ static int run_take_over(void *context, struct error *err)
     return lease_take_over(&job->home, job->path, &job->lease, err);
 }
 
+/* Whoever waits for this job hears of its end, unless it left. */
+static void finish_visit(
+    struct hop *hop, struct hop_visitor *visitor, int code, const struct error *err)
+{
+    struct error words = *err;
+    for (struct hop_visitor *v = hop ? hop->visitors : NULL; v; v = v->next) {
+        if (v == visitor) {
+            hop_leave(hop, visitor);
+            visitor->done(visitor, code, &words);
+            return;
+        }
+    }
+}
+
 static void on_taken(void *context, int code, const struct error *err)
 {
     struct hub_job *job = context;
     struct hop *hop = remote_find(job->remote, job->cluster);
-    bool waits = false;
-    for (struct hop_visitor *v = hop ? hop->visitors : NULL; v; v = v->next) {
-        waits |= v == job->visitor;
-    }
     if (hop && !code) {
         hop->lease = job->lease;
         hop->held_by[0] = 0;
         hop_note(hop, "takeover", "run/%s.sck is this hub's now", job->cluster);
         hop_changed(hop);
     }
-    if (waits) {
-        struct error words = *err;
-        struct hop_visitor *visitor = job->visitor;
-        hop_leave(hop, visitor);
-        visitor->done(visitor, code, &words);
-    }
+    finish_visit(hop, job->visitor, code, err);
     free(job);
 }
 
-void hop_takeover(struct hop *hop, struct hop_visitor *visitor)
+/* Run a job that `visitor` waits for. */
+static void start_visit(
+    struct hop *hop, struct hop_visitor *visitor, worker_run *run, worker_done *done)
 {
     struct hub_job *job = make_job(hop);
     struct error err;
-    log_audit("takeover cluster=%s", hop->config->name);
     if (job) {
         job->visitor = visitor;
         visitor->asked = false;
         visitor->next = hop->visitors;
         hop->visitors = visitor;
     }
-    if (!job || worker_submit(hop->remote->manager->work, run_take_over, on_taken, job)) {
+    if (!job || worker_submit(hop->remote->manager->work, run, done, job)) {
         if (job) {
             hop_leave(hop, visitor);
         }
         free(job);
-        visitor->done(visitor, error_set(&err, -EAGAIN, "it cannot be taken over now"), &err);
+        int code = error_set(&err, -EAGAIN, "the home does not answer now; try again");
+        visitor->done(visitor, code, &err);
     }
+}
+
+void hop_takeover(struct hop *hop, struct hop_visitor *visitor)
+{
+    log_audit("takeover cluster=%s", hop->config->name);
+    start_visit(hop, visitor, run_take_over, on_taken);
+}
+
+static int run_look(void *context, struct error *err)
+{
+    struct hub_job *job = context;
+    (void)err;
+    lease_holder(job->path, job->holder);
+    return 0;
+}
+
+static void on_looked(void *context, int code, const struct error *err)
+{
+    struct hub_job *job = context;
+    struct hop *hop = remote_find(job->remote, job->cluster);
+    if (hop && !hop->lease.nonce[0]) {
+        bool elsewhere = strcmp(job->holder, job->home.host) != 0;
+        snprintf(hop->held_by, sizeof hop->held_by, "%s", elsewhere ? job->holder : "");
+    }
+    finish_visit(hop, job->visitor, code, err);
+    free(job);
+}
+
+void hop_look(struct hop *hop, struct hop_visitor *visitor)
+{
+    start_visit(hop, visitor, run_look, on_looked);
 }
 
 static int run_release(void *context, struct error *err)
