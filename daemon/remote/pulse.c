@@ -9,7 +9,7 @@
 
 /* FRESH_MS: what it said lately is still true. ANSWER_MS: a tunnel answers within 2 s, whatever
  * its server does. CLOSE_MS: it has 5 s of its own to give up a login. */
-enum { FRESH_MS = 2000, ANSWER_MS = 4000, CLOSE_MS = 8000 };
+enum { FRESH_MS = 2000, ANSWER_MS = 4000, CLOSE_MS = 6000 };
 
 static void disarm(struct hop *hop)
 {

@@ -11,10 +11,18 @@
 
 enum { ADOPT_MS = 250 };
 
+static bool is_idle(const struct hop *hop)
+{
+    return !hop->tunnel && !hop->preparing && !hop->machine.wanted && !hop->visitors;
+}
+
+/* Not one that is gone from the configuration, and closed: the next reading of it drops that.
+ */
 struct hop *remote_find(struct remote *remote, const char *cluster)
 {
     struct hop *hop = remote->hops;
-    while (hop && strcmp(hop->config->name, cluster) != 0) {
+    while (
+        hop && (strcmp(hop->config->name, cluster) != 0 || (hop->orphaned && is_idle(hop)))) {
         hop = hop->next;
     }
     return hop;
@@ -25,7 +33,9 @@ const char *remote_closest(struct remote *remote, const char *cluster)
     const char *names[CONFIG_CLUSTERS + 1];
     size_t count = 0;
     for (struct hop *h = remote->hops; h && count < CONFIG_CLUSTERS; h = h->next) {
-        names[count++] = h->config->name;
+        if (!h->orphaned) {
+            names[count++] = h->config->name;
+        }
     }
     names[count] = NULL;
     return closest_find(cluster, names);
@@ -47,11 +57,6 @@ static struct hop *add(struct remote *remote, const struct cluster_config *confi
     }
     *end = hop;
     return hop;
-}
-
-static bool is_idle(const struct hop *hop)
-{
-    return !hop->tunnel && !hop->preparing && !hop->machine.wanted && !hop->visitors;
 }
 
 static void drop(struct remote *remote, struct hop *hop)
