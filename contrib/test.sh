@@ -17,10 +17,10 @@ old_venv=${GEARS_TEST_OLD_VENV:-$source/build/test-venv-jupyter1}
 packages="build-essential cmake ninja-build pkg-config git libevent-dev libcjson-dev libinih-dev
     libsystemd-dev libssh2-1-dev libssl-dev libpam0g-dev python3-venv clang libclang-rt-14-dev
     clang-format varlink-go chromium faketime fuse3 sshfs openssh-sftp-server openssh-server
-    openssh-client strace iproute2 iptables util-linux procps shellcheck curl zsh fish tcsh mandoc"
+    openssh-client strace iproute2 iptables util-linux procps shellcheck curl tmux zsh fish tcsh mandoc"
 commands="gcc clang cmake ninja pkg-config git python3 clang-format varlink-go-certification
     chromium faketime fusermount3 sshfs sshd ssh strace ip iptables unshare nsenter ps shellcheck
-    curl tcsh mandoc"
+    curl tmux tcsh mandoc"
 missing=
 results=$root/results # a word for each step: passed or failed
 configure_options=
