@@ -27,6 +27,8 @@ struct tunnel_client {
     bool down;    /* it said why it ends */
 };
 
+static void on_closed(void *context);
+
 static int paths(const struct hop *hop, char link[PATH_MAX], char feed[PATH_MAX])
 {
     const struct home *home = &hop->remote->manager->home;
@@ -109,6 +111,7 @@ static void on_state(struct hop *hop, const struct link_message *message)
         hop->machine.cause =
             (enum link_tunnel_cause)link_u64(message, LINK_TAG_CAUSE, LINK_CAUSE_FAILED);
         hop_set_message(hop, "%s", text);
+        on_closed(tunnel); /* its last word: a thread in a hung home may keep its socket open */
     } else if (tunnel->adopted) {
         adopt_state(hop, human);
     } else if (tunnel->state == LINK_TUNNEL_UP && hop->machine.state == HOP_UP) {
