@@ -13,6 +13,7 @@
 #include "client/client.h"
 #include "common/clock.h"
 #include "common/record.h"
+#include "common/service_record.h"
 
 enum { HELD_LIMIT = 256, WAIT_MS = 300, NAMES_SAID = 5, FDS_MOST = 64, SKIPPED_MOST = 64 };
 
@@ -30,27 +31,10 @@ struct elsewhere {
     size_t skipped_count;
 };
 
-/* Wanted there, and no keeper has recorded that this incarnation is gone. */
 static bool is_held(const struct home *there, const char *file, char name[33])
 {
-    char path[PATH_MAX];
-    struct record *record = NULL, *end = NULL;
-    if (home_path(there, path, "state", "service/%s", file) ||
-        record_load(path, &record, NULL)) {
-        return false;
-    }
-    const char *nonce = record_find(record, "nonce", 0);
-    snprintf(name, 33, "%s", record_find(record, "service", 0) ? file : "");
-    name[strcspn(name, ".")] = 0;
-    bool held = *name && record_integer(record, "wanted", 0) && !record_find(record, "rest", 0);
-    if (held && nonce && *nonce && !home_path(there, path, "state", "exit/%s", file) &&
-        !record_load(path, &end, NULL)) {
-        held =
-            !string_equal(record_find(end, "nonce", 0), nonce) || !record_find(end, "tree", 0);
-    }
-    record_destroy(end);
-    record_destroy(record);
-    return held;
+    snprintf(name, 33, "%.*s", (int)strcspn(file, "."), file);
+    return *name && service_record_is_wanted(there, file, NULL);
 }
 
 /* What the host wrote down when a hop reached it (`daemon report`); "" when none has. */

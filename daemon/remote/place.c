@@ -11,6 +11,7 @@
 
 #include "common/file.h"
 #include "common/record.h"
+#include "common/service_record.h"
 #include "common/text.h"
 
 static void take(const struct record *record, const char *key, char *out, size_t size)
@@ -25,28 +26,6 @@ static int record_path(const struct home *home, const char *cluster, char out[PA
     return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* Wanted in this boot of that host, and no end of it is recorded. */
-static bool is_wanted(const struct home *there, const char *file, const struct place *place)
-{
-    char path[PATH_MAX];
-    struct record *record = NULL, *end = NULL;
-    if (home_path(there, path, "state", "service/%s", file) ||
-        record_load(path, &record, NULL)) {
-        return false;
-    }
-    const char *nonce = record_find(record, "nonce", 0);
-    bool wanted = record_integer(record, "wanted", 0) && !record_find(record, "rest", 0) &&
-                  string_equal(record_find(record, "boot_id", 0), place->boot_id);
-    if (wanted && nonce && *nonce && !home_path(there, path, "state", "exit/%s", file) &&
-        !record_load(path, &end, NULL)) {
-        wanted =
-            !string_equal(record_find(end, "nonce", 0), nonce) || !record_find(end, "tree", 0);
-    }
-    record_destroy(end);
-    record_destroy(record);
-    return wanted;
-}
-
 /* What lives there, when its records are on this home; if they are not, it cannot be told. */
 static void look_for_services(const struct home *home, struct place *place)
 {
@@ -59,7 +38,7 @@ static void look_for_services(const struct home *home, struct place *place)
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         size_t length = strlen(entry->d_name);
         if (length < 5 || length > 36 || strcmp(entry->d_name + length - 4, ".rec") != 0 ||
-            !is_wanted(&there, entry->d_name, place)) {
+            !service_record_is_wanted(&there, entry->d_name, place->boot_id)) {
             continue;
         }
         place->needed = true;
