@@ -328,7 +328,9 @@ void hop_login(
     }
     visitor->asked = options->attended && !find_asked(hop);
     append(hop, visitor);
-    snprintf(hop->agent, sizeof hop->agent, "%s", options->agent ? options->agent : "");
+    if (options->agent) { /* else the last one goes on, where it still lives */
+        snprintf(hop->agent, sizeof hop->agent, "%s", options->agent);
+    }
     if (hop->machine.state == HOP_DOWN || hop->machine.state == HOP_AUTH_NEEDED ||
         options->force) {
         snprintf(hop->node, sizeof hop->node, "%s", options->node ? options->node : "");

@@ -40,6 +40,7 @@ static struct record *make_record(const struct hop *hop)
         record_add(record, "cluster", hop->config->name);
         record_add(record, "nonce", hop->nonce);
         record_add(record, "lease", hop->lease.nonce);
+        record_add(record, "agent", hop->agent);
         record_add_integer(record, "wanted", hop->machine.wanted);
         record_add_integer(record, "human", hop->machine.human);
         record_add_integer(record, "authenticated_at", hop->authenticated_us);
@@ -111,6 +112,7 @@ void hop_load(struct hop *hop)
     hop->since_us = record_integer(record, "since", hop->since_us);
     take(record, "nonce", hop->nonce, sizeof hop->nonce);
     take(record, "lease", hop->lease.nonce, sizeof hop->lease.nonce);
+    take(record, "agent", hop->agent, sizeof hop->agent);
     take(record, "report.host", report->host, sizeof report->host);
     take(record, "report.node", report->node, sizeof report->node);
     take(record, "report.boot_id", report->boot_id, sizeof report->boot_id);

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,3 +182,32 @@ def test_changed_host_key_is_refused(keys: HubUser) -> None:
     shown = 1 if keys.tunnel()["transport"] == "openssh" else 2  # ssh tells only the new one
     assert result.stderr.count("SHA256:") == shown and str(known) in result.stderr
     assert keys.tunnel()["cause"] == "host-key-changed"
+
+
+def test_an_agent_reconnects_too(gears: Gears) -> None:
+    """With keys that are nowhere on disk, also under a gearsd that nobody logged in."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    configure(gears, QUICK)
+    with Olcf(gears, andes_auth="publickey") as olcf, HubUser(olcf, olcf.hub1) as user:
+        key = olcf.folder / "agent-key"
+        new_key(key)
+        olcf.authorize(key, olcf.andes)
+        path = str(olcf.folder / "agent")
+        agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+        try:
+            wait_until(Path(path).exists, "the agent")
+            lent = {**os.environ, "SSH_AUTH_SOCK": path}
+            subprocess.run(["ssh-add", "-q", str(key)], env=lent, check=True)
+            key.unlink()
+            olcf.hub1.environment["SSH_AUTH_SOCK"] = path
+            user.run("login", "andes")
+            del olcf.hub1.environment["SSH_AUTH_SOCK"]
+            user.kill_daemon()
+            assert user.tunnel()["state"] == "up"
+            reached(user).disconnect()
+            wait_until(lambda: user.tunnel()["reconnects"] == 1, "the reconnection")
+            user.await_tunnel("up")
+        finally:
+            agent.kill()
+            agent.wait()
