@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,11 +23,13 @@ static int write_beside(const struct home *home, const struct lease *lease, char
     size_t size, struct error *err)
 {
     struct proc_stat self;
+    struct utsname uts;
     struct record *record = record_create();
     int code = record ? proc_stat_read(getpid(), &self) : -ENOMEM;
     if (!code) {
         record_add(record, "host", home->host);
         record_add(record, "boot_id", home->boot_id);
+        record_add(record, "node", uname(&uts) ? "" : uts.nodename);
         record_add_integer(record, "pid", getpid());
         record_add_integer(record, "start_time", (int64_t)self.start_time);
         record_add(record, "nonce", lease->nonce);
@@ -129,14 +132,16 @@ int lease_acquire(
     return code;
 }
 
-int lease_holder(const char *path, char host[HOST_NAME_SIZE])
+int lease_holder(const char *path, char host[HOST_NAME_SIZE], char node[HOST_NAME_SIZE])
 {
     struct record *record = NULL;
-    host[0] = 0;
+    host[0] = node[0] = 0;
     int code = record_load(path, &record, NULL);
     if (!code) {
         const char *text = record_find(record, "host", 0);
         snprintf(host, HOST_NAME_SIZE, "%s", text ? text : "");
+        text = record_find(record, "node", 0);
+        snprintf(node, HOST_NAME_SIZE, "%s", text && strchr(text, '.') ? text : host);
     }
     record_destroy(record);
     return code;

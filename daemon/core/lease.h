@@ -18,8 +18,9 @@ int lease_acquire(
     const struct home *home, const char *path, struct lease *lease, struct error *err);
 /* Whether the file still says that we hold it. */
 int lease_is_held(const struct lease *lease);
-/* The host whose process holds the lease at `path`, dead or alive. 0; -ENOENT: nobody. */
-int lease_holder(const char *path, char host[HOST_NAME_SIZE]);
+/* The host whose process holds the lease at `path`, dead or alive, and the name by which others
+ * reach it: its whole node name where it has one, else the same. 0; -ENOENT: nobody. */
+int lease_holder(const char *path, char host[HOST_NAME_SIZE], char node[HOST_NAME_SIZE]);
 /* Take the lease from whoever holds it: by a human's order only. 0 or a negative errno. */
 int lease_take_over(
     const struct home *home, const char *path, struct lease *lease, struct error *err);

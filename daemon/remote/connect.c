@@ -51,7 +51,8 @@ static int claim(struct connect_job *job, struct error *err)
         job->lease.nonce[0] = 0;
     }
     if (code == 1) {
-        lease_holder(path, job->held_by);
+        char host[HOST_NAME_SIZE];
+        lease_holder(path, host, job->held_by);
         return error_set(err, -EEXIST,
             "%s is served by the hub %s; run: ssh %s -t gearsctl attach %s, or move it here: "
             "gearsctl takeover %s",

@@ -207,7 +207,8 @@ static int run_lease_job(void *context, struct error *err)
     if (lease_is_held(&job->lease)) {
         return 0;
     }
-    lease_holder(job->lease.path, job->holder);
+    char host[HOST_NAME_SIZE];
+    lease_holder(job->lease.path, host, job->holder);
     return -ESTALE;
 }
 

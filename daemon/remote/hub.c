@@ -13,7 +13,7 @@ struct hub_job {
     struct home home;
     char cluster[33], path[PATH_MAX];
     struct lease lease;
-    char holder[HOST_NAME_SIZE];
+    char holder[HOST_NAME_SIZE]; /* another hub, as it is reached; "" */
     struct hop_visitor *visitor; /* whom it is for, if that still waits */
 };
 
@@ -99,7 +99,11 @@ static int run_look(void *context, struct error *err)
 {
     struct hub_job *job = context;
     (void)err;
-    lease_holder(job->path, job->holder);
+    char host[HOST_NAME_SIZE];
+    lease_holder(job->path, host, job->holder);
+    if (!strcmp(host, job->home.host)) {
+        job->holder[0] = 0; /* this host itself */
+    }
     return 0;
 }
 
@@ -108,8 +112,7 @@ static void on_looked(void *context, int code, const struct error *err)
     struct hub_job *job = context;
     struct hop *hop = remote_find(job->remote, job->cluster);
     if (hop && !hop->lease.nonce[0]) {
-        bool elsewhere = strcmp(job->holder, job->home.host) != 0;
-        snprintf(hop->held_by, sizeof hop->held_by, "%s", elsewhere ? job->holder : "");
+        snprintf(hop->held_by, sizeof hop->held_by, "%s", job->holder);
     }
     finish_visit(hop, job->visitor, code, err);
     free(job);

@@ -129,7 +129,8 @@ static void reclaim(struct hop *hop)
     }
     if (lease_acquire(home, path, &hop->lease, NULL)) {
         hop->lease.nonce[0] = 0;
-        lease_holder(path, hop->held_by);
+        char host[HOST_NAME_SIZE];
+        lease_holder(path, host, hop->held_by);
     }
 }
 

@@ -47,9 +47,9 @@ def test_one_hub_serves_the_name(olcf: Olcf, user: HubUser, other: HubUser) -> N
     other.login()
     assert other.lab().run(kernel, "print(x)") == "9\n"
     wait_until(lambda: not user.tunnel_processes() or not user.status(), "the end of hub1's hop")
-    assert user.tunnel()["held_by"] == "hub2.ccs"
+    assert user.tunnel()["held_by"] == "hub2.ccs.ornl.gov"
     assert other.lab().run(kernel, "print(x)") == "9\n", "hub1 took the socket with it"
-    assert "ssh hub2.ccs" in user.run("attach", "andes", check=False).stderr
+    assert "ssh hub2.ccs.ornl.gov -t" in user.run("attach", "andes", check=False).stderr
     other.run("logout", "andes")
     user.login()
     assert user.lab().run(kernel, "print(x)") == "9\n"
