@@ -219,7 +219,7 @@ def test_takeover_asks_first(users: Users) -> None:
     refused = there.run("takeover", "andes", check=False)
     assert refused.returncode == 7 and "gearsctl takeover andes --yes" in refused.stderr
     with there.at("takeover", "andes") as terminal:
-        terminal.expect("hub1.ccs serves run/andes.sck now")
+        terminal.expect("hub1.ccs.ornl.gov serves run/andes.sck now")
         terminal.type("no\n")
         assert terminal.wait() != 0
     assert users.andes.tunnel()["state"] == "up" and not users.andes.tunnel().get("held_by")
