@@ -227,7 +227,9 @@ def test_takeover_asks_first(users: Users) -> None:
         terminal.expect("Serve it here?")
         terminal.type("yes\n")
         assert terminal.wait() == 0, terminal.output
-    wait_until(lambda: users.andes.tunnel().get("held_by") == "hub2.ccs.ornl.gov", "that hub1 lets go")
+    wait_until(
+        lambda: users.andes.tunnel().get("held_by") == "hub2.ccs.ornl.gov", "that hub1 lets go"
+    )
     wait_until(lambda: not users.andes.tunnel_processes(), "the end of hub1's hop")
     assert there.tunnel()["state"] != "up"
     assert centre.passcodes_asked() == 1
