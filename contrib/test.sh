@@ -22,6 +22,7 @@ commands="gcc clang cmake ninja pkg-config git python3 clang-format varlink-go-c
     chromium faketime fusermount3 sshfs sshd ssh strace ip iptables unshare nsenter ps shellcheck
     curl tmux tcsh mandoc"
 missing=
+lane= # the shell of the lane that runs beside
 results=$root/results # a word for each step: passed or failed
 configure_options=
 
@@ -33,6 +34,10 @@ say() {
 }
 
 finish() {
+    if [ -n "$lane" ]; then # interrupted: the other lane ends as well
+        pkill -TERM -P "$lane" 2>/dev/null
+        kill "$lane" 2>/dev/null
+    fi
     [ -n "${GEARS_BUILD_ROOT:-}" ] || rm -rf "$root"
 }
 trap finish EXIT
@@ -205,7 +210,9 @@ for folder in tests/*/; do
     esac
 done
 hop_lane &
+lane=$!
 host_lane
 wait
+lane=
 printf '%s passed, %s failed\n' "$(count passed)" "$(count failed)"
 [ "$(count failed)" -eq 0 ]
