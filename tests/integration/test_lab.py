@@ -255,6 +255,7 @@ def test_an_idle_kernel_is_culled_and_a_busy_one_is_not(any_gears: Gears) -> Non
     def kernels() -> dict[str, str]:
         return {k["id"]: k["execution_state"] for k in client.call("GET", "/api/kernels")}
 
+    wait_until(lambda: kernels().get(busy) == "busy", "the start of the busy kernel")
     wait_until(lambda: idle not in kernels(), "the end of the idle kernel")
     # It has been as silent for as long, and goes on.
     later = time.monotonic() + 4
