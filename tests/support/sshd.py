@@ -304,6 +304,7 @@ class Sshd:
         """Listen no longer; open connections end too unless they are to stay."""
         if self.process:  # first, so that it makes no new child meanwhile
             self._end([pid for pid in self.processes() if pid == self.listener])
+            self.process.kill()  # an nsenter that stopped with it would wait for ever
             self.process.wait()
             self.process = None
             Sshd.living.remove(self)
