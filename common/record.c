@@ -107,6 +107,12 @@ const char *record_find(const struct record *record, const char *key, size_t ind
     return NULL;
 }
 
+void record_copy(const struct record *record, const char *key, char *out, size_t size)
+{
+    const char *value = record_find(record, key, 0);
+    snprintf(out, size, "%s", value ? value : "");
+}
+
 int64_t record_integer(const struct record *record, const char *key, int64_t fallback)
 {
     const char *text = record_find(record, key, 0);

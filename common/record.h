@@ -31,6 +31,8 @@ int record_add_integer(struct record *record, const char *key, int64_t value);
 
 /* The `index`-th value of `key` (0 = first), or NULL. Owned by the record. */
 const char *record_find(const struct record *record, const char *key, size_t index);
+/* The first value, cut to `size`; "" when it is absent. */
+void record_copy(const struct record *record, const char *key, char *out, size_t size);
 /* The first value as an integer, or `fallback` when it is absent or not one. */
 int64_t record_integer(const struct record *record, const char *key, int64_t fallback);
 

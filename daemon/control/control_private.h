@@ -34,6 +34,8 @@ struct control {
 
 /* One Service object; `usage` adds memory and CPU. Owned by the caller. */
 cJSON *view_service(struct manager *manager, struct service *service, bool usage);
+/* A string, unless it is NULL or empty; `key` is not copied. */
+void view_add_text(cJSON *object, const char *key, const char *value);
 /* One Tunnel object, one Prompt object; owned by the caller. */
 cJSON *view_tunnel(struct hop *hop);
 cJSON *view_prompt(const struct hop_prompt *prompt);

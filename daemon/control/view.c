@@ -7,7 +7,7 @@
 #include "daemon/control/control_private.h"
 
 /* Keys are constants, so they are not copied. */
-static void add_text(cJSON *object, const char *key, const char *value)
+void view_add_text(cJSON *object, const char *key, const char *value)
 {
     if (value && *value) {
         cJSON_AddItemToObjectCS(object, key, cJSON_CreateString(value));
@@ -32,8 +32,8 @@ static cJSON *view_exit(const struct service_exit *end)
     if (end->at_us) {
         varlink_add_integer(object, "at", end->at_us);
     }
-    add_text(object, "lost", end->lost);
-    add_text(object, "note", end->note);
+    view_add_text(object, "lost", end->lost);
+    view_add_text(object, "note", end->note);
     return object;
 }
 
@@ -42,7 +42,7 @@ static cJSON *view_health(const struct service_health *health)
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "layer", health->layer);
     add_bool(object, "ok", health->ok);
-    add_text(object, "message", health->message);
+    view_add_text(object, "message", health->message);
     varlink_add_integer(object, "since", health->since_us);
     return object;
 }
@@ -63,12 +63,12 @@ static void add_address(struct manager *manager, struct service *service, cJSON 
         return;
     }
     if (!home_path(&manager->home, path, "run", "%s.sck", service->config->name)) {
-        add_text(object, "socket", path);
+        view_add_text(object, "socket", path);
     }
     if (service->forward_port) {
         snprintf(path, sizeof path, "http://localhost:%u%s", (unsigned)service->forward_port,
             service->launch.url_path ? service->launch.url_path : "/");
-        add_text(object, "url", path);
+        view_add_text(object, "url", path);
     }
 }
 
@@ -76,13 +76,13 @@ cJSON *view_service(struct manager *manager, struct service *service, bool usage
 {
     cJSON *object = cJSON_CreateObject();
     const struct service_config *config = service->config;
-    add_text(object, "name", config->name);
-    add_text(object, "host", manager->home.host);
-    add_text(object, "kind", config->kind);
-    add_text(object, "wanted", service->machine.wanted ? "start" : "stop");
-    add_text(object, "state", service_state_name(service->machine.state));
+    view_add_text(object, "name", config->name);
+    view_add_text(object, "host", manager->home.host);
+    view_add_text(object, "kind", config->kind);
+    view_add_text(object, "wanted", service->machine.wanted ? "start" : "stop");
+    view_add_text(object, "state", service_state_name(service->machine.state));
     varlink_add_integer(object, "since", service->since_us);
-    add_text(object, "cause", service->cause);
+    view_add_text(object, "cause", service->cause);
     add_bool(object, "enabled", service->enabled >= 0 ? service->enabled : config->enabled);
     cJSON_AddItemToObjectCS(object, "health", view_health(&service->health));
     if (service->pid) {
@@ -93,10 +93,10 @@ cJSON *view_service(struct manager *manager, struct service *service, bool usage
         cJSON_AddItemToObjectCS(object, "exit", view_exit(&service->exit));
     }
     add_address(manager, service, object);
-    add_text(object, "env", service->launch.env_name);
-    add_text(object, "workspace", config->workspace);
+    view_add_text(object, "env", service->launch.env_name);
+    view_add_text(object, "workspace", config->workspace);
     add_counters(manager, service, object);
-    add_text(object, "build", service->build);
+    view_add_text(object, "build", service->build);
     if (usage && service->pid) {
         uint64_t bytes;
         double seconds;
@@ -119,7 +119,7 @@ cJSON *view_event(struct manager *manager, const struct manager_event *event)
     cJSON_AddStringToObject(object, "epoch", manager->epoch);
     varlink_add_integer(object, "seq", (int64_t)event->seq);
     varlink_add_integer(object, "at", event->at_us);
-    add_text(object, "service", event->service);
+    view_add_text(object, "service", event->service);
     cJSON_AddStringToObject(object, "event", event->event);
     cJSON_AddStringToObject(object, "message", event->message);
     return object;

@@ -3,13 +3,6 @@
 
 #include "daemon/control/control_private.h"
 
-static void add_text(cJSON *object, const char *key, const char *value)
-{
-    if (value && *value) {
-        cJSON_AddItemToObjectCS(object, key, cJSON_CreateString(value));
-    }
-}
-
 static void add_positive(cJSON *object, const char *key, int64_t value)
 {
     if (value > 0) {
@@ -24,15 +17,15 @@ static void add_login(const struct hop *hop, cJSON *object)
     add_positive(object, "expires_at", hop_expires_us(hop));
     cJSON_AddBoolToObject(object, "human", machine->human);
     add_positive(object, "pid", hop->tunnel ? hop->pid : 0);
-    add_text(object, "build", hop->tunnel ? hop->build : NULL);
-    add_text(object, "remote_build", hop->report.build);
+    view_add_text(object, "build", hop->tunnel ? hop->build : NULL);
+    view_add_text(object, "remote_build", hop->report.build);
 }
 
 static void add_sockets(const struct hop *hop, cJSON *object)
 {
     for (size_t i = 0; i < hop->route_count; i++) {
         if (i < 2) { /* as routes.c makes them: gearsd's own, then the lab's */
-            add_text(object, i ? "socket" : "control", hop->routes[i].listen_path);
+            view_add_text(object, i ? "socket" : "control", hop->routes[i].listen_path);
         }
     }
 }
@@ -44,14 +37,14 @@ cJSON *view_tunnel(struct hop *hop)
     bool open = machine->state == HOP_UP || machine->state == HOP_DEGRADED;
     uint64_t connections, in, out;
     hop_counters(hop, &connections, &in, &out);
-    add_text(object, "cluster", hop->config->name);
-    add_text(object, "host", hop->report.host[0] ? hop->report.host : hop->place.host);
-    add_text(object, "address", hop->tunnel ? hop->address : NULL);
-    add_text(object, "transport", hop->config->transport);
+    view_add_text(object, "cluster", hop->config->name);
+    view_add_text(object, "host", hop->report.host[0] ? hop->report.host : hop->place.host);
+    view_add_text(object, "address", hop->tunnel ? hop->address : NULL);
+    view_add_text(object, "transport", hop->config->transport);
     cJSON_AddBoolToObject(object, "wanted", machine->wanted);
-    add_text(object, "state", hop_state_name(machine->state));
-    add_text(object, "cause", open ? "" : hop_cause_name(machine->cause));
-    add_text(object, "message", hop->message);
+    view_add_text(object, "state", hop_state_name(machine->state));
+    view_add_text(object, "cause", open ? "" : hop_cause_name(machine->cause));
+    view_add_text(object, "message", hop->message);
     varlink_add_integer(object, "since", hop->since_us);
     varlink_add_integer(object, "reconnects", machine->reconnects);
     if (hop->rtt_us > 0) {
@@ -62,9 +55,9 @@ cJSON *view_tunnel(struct hop *hop)
     varlink_add_integer(object, "bytes_out", (int64_t)out);
     add_login(hop, object);
     add_sockets(hop, object);
-    add_text(object, "service", hop->config->service);
+    view_add_text(object, "service", hop->config->service);
     varlink_add_integer(object, "port", hop->config->port);
-    add_text(object, "held_by", hop->held_by);
+    view_add_text(object, "held_by", hop->held_by);
     return object;
 }
 

@@ -36,11 +36,7 @@ void hop_changed(struct hop *hop)
 {
     routes_update(hop);
     hop->remote->version++;
-    struct manager *manager = hop->remote->manager;
-    for (struct manager_watcher *w = manager->watchers, *next; w; w = next) {
-        next = w->next;
-        w->changed(w->context, NULL);
-    }
+    manager_tell_watchers(hop->remote->manager, NULL);
 }
 
 void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call)

@@ -70,12 +70,6 @@ void hop_store(struct hop *hop)
     }
 }
 
-static void take(const struct record *record, const char *key, char *out, size_t size)
-{
-    const char *value = record_find(record, key, 0);
-    snprintf(out, size, "%s", value ? value : "");
-}
-
 /* How the tunnel of this record ended, when it could still say so. */
 static void load_end(struct hop *hop)
 {
@@ -89,7 +83,7 @@ static void load_end(struct hop *hop)
     if (string_equal(record_find(end, "nonce", 0), hop->nonce)) {
         hop->machine.cause =
             (enum link_tunnel_cause)record_integer(end, "cause", LINK_CAUSE_FAILED);
-        take(end, "text", hop->message, sizeof hop->message);
+        record_copy(end, "text", hop->message, sizeof hop->message);
         hop->since_us = record_integer(end, "at", hop->since_us);
     }
     record_destroy(end);
@@ -110,15 +104,15 @@ void hop_load(struct hop *hop)
     hop->machine.reconnects = (int)record_integer(record, "reconnects", 0);
     hop->authenticated_us = record_integer(record, "authenticated_at", 0);
     hop->since_us = record_integer(record, "since", hop->since_us);
-    take(record, "nonce", hop->nonce, sizeof hop->nonce);
-    take(record, "lease", hop->lease.nonce, sizeof hop->lease.nonce);
-    take(record, "agent", hop->agent, sizeof hop->agent);
-    take(record, "report.host", report->host, sizeof report->host);
-    take(record, "report.node", report->node, sizeof report->node);
-    take(record, "report.boot_id", report->boot_id, sizeof report->boot_id);
-    take(record, "report.build", report->build, sizeof report->build);
-    take(record, "report.socket", report->socket, sizeof report->socket);
-    take(record, "report.run", report->run, sizeof report->run);
+    record_copy(record, "nonce", hop->nonce, sizeof hop->nonce);
+    record_copy(record, "lease", hop->lease.nonce, sizeof hop->lease.nonce);
+    record_copy(record, "agent", hop->agent, sizeof hop->agent);
+    record_copy(record, "report.host", report->host, sizeof report->host);
+    record_copy(record, "report.node", report->node, sizeof report->node);
+    record_copy(record, "report.boot_id", report->boot_id, sizeof report->boot_id);
+    record_copy(record, "report.build", report->build, sizeof report->build);
+    record_copy(record, "report.socket", report->socket, sizeof report->socket);
+    record_copy(record, "report.run", report->run, sizeof report->run);
     record_destroy(record);
     load_end(hop);
 }

@@ -14,12 +14,6 @@
 #include "common/service_record.h"
 #include "common/text.h"
 
-static void take(const struct record *record, const char *key, char *out, size_t size)
-{
-    const char *value = record_find(record, key, 0);
-    snprintf(out, size, "%s", value ? value : "");
-}
-
 static int record_path(const struct home *home, const char *cluster, char out[PATH_MAX])
 {
     int n = snprintf(out, PATH_MAX, "%s/state/@cluster/%s.rec", home->root, cluster);
@@ -60,10 +54,10 @@ void place_load(const struct home *home, const char *cluster, struct place *plac
     if (record_path(home, cluster, path) || record_load(path, &record, NULL)) {
         return;
     }
-    take(record, "host", place->host, sizeof place->host);
-    take(record, "node", place->node, sizeof place->node);
-    take(record, "address", place->address, sizeof place->address);
-    take(record, "boot_id", place->boot_id, sizeof place->boot_id);
+    record_copy(record, "host", place->host, sizeof place->host);
+    record_copy(record, "node", place->node, sizeof place->node);
+    record_copy(record, "address", place->address, sizeof place->address);
+    record_copy(record, "boot_id", place->boot_id, sizeof place->boot_id);
     place->at_us = record_integer(record, "at", 0);
     record_destroy(record);
     if (strchr(place->host, '/') || place->host[0] == '.') {

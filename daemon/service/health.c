@@ -23,14 +23,6 @@ enum {
 
 static void start_probe(struct service *service);
 
-static void tell_watchers(struct service *service)
-{
-    for (struct manager_watcher *w = service->manager->watchers, *next; w; w = next) {
-        next = w->next;
-        w->changed(w->context, service);
-    }
-}
-
 void health_set(struct service *service, const char *layer, bool ok, const char *message)
 {
     struct service_health *health = &service->health;
@@ -43,7 +35,7 @@ void health_set(struct service *service, const char *layer, bool ok, const char 
     health->ok = ok;
     health->since_us = clock_utc_us();
     snprintf(health->message, sizeof health->message, "%s", message ? message : "");
-    tell_watchers(service);
+    manager_tell_watchers(service->manager, service);
 }
 
 void service_timer(struct service *service, int64_t ms, event_callback_fn call)
@@ -138,7 +130,8 @@ static void on_probed(void *context, const struct probe_result *result)
             retry_later(service);
         }
     }
-    tell_watchers(service); /* who asked waits for the end of the probe */
+    manager_tell_watchers(
+        service->manager, service); /* who asked waits for the end of the probe */
 }
 
 static void start_probe(struct service *service)

@@ -89,7 +89,7 @@ bool service_is_served(const struct service *service)
     return uses;
 }
 
-static void tell_watchers(struct manager *manager, struct service *service)
+void manager_tell_watchers(struct manager *manager, struct service *service)
 {
     for (struct manager_watcher *w = manager->watchers, *next; w; w = next) {
         next = w->next; /* a watcher may remove itself */
@@ -125,7 +125,7 @@ void manager_note(struct manager *manager, struct service *service, const char *
     snprintf(slot->event, sizeof slot->event, "%s", event);
     snprintf(slot->service, sizeof slot->service, "%s", service ? service->config->name : "");
     log_line("%s event=%s %s", service ? slot->service : "gearsd", event, slot->message);
-    tell_watchers(manager, service);
+    manager_tell_watchers(manager, service);
 }
 
 /* The services that wait for `ready` with after=, wanted and not yet launched. */

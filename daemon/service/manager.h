@@ -88,6 +88,8 @@ void manager_reconfigure(struct manager *manager, struct config *config);
 
 void manager_watch(struct manager *manager, struct manager_watcher *watcher);
 void manager_unwatch(struct manager *manager, struct manager_watcher *watcher);
+/* Tell them of a change; `service` may be NULL. */
+void manager_tell_watchers(struct manager *manager, struct service *service);
 /* Append to the event ring, log, tell the watchers. */
 void manager_note(struct manager *manager, struct service *service, const char *event,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
