@@ -16,24 +16,48 @@
 #include "common/record.h"
 #include "common/unixsock.h"
 
-enum { ANSWER_MS = 1500, RELAY_TRIES = 20, RELAY_PAUSE_MS = 100 };
+enum {
+    ANSWER_MS = 1500,
+    RELAY_TRIES = 20,
+    RELAY_PAUSE_MS = 100,
+    ENDING_TRIES = 50,
+    ENDING_PAUSE_MS = 20
+};
 
-pid_t doctor_listener(const char *path, int type)
+static pid_t listener_once(const char *path, int type)
 {
     struct ucred peer = {0};
     int fd = unix_connect(path, type, true, NULL);
     if (fd < 0) {
-        return fd == -EAGAIN ? -EAGAIN : fd;
+        return fd;
     }
     int code = unix_peer(fd, &peer);
     close(fd);
     return code ? code : peer.pid;
 }
 
-static bool is_stopped(pid_t pid)
+static char state_of(pid_t pid)
 {
     struct proc_stat stat;
-    return !proc_stat_read(pid, &stat) && (stat.state == 'T' || stat.state == 't');
+    return proc_stat_read(pid, &stat) ? 0 : stat.state;
+}
+
+static bool is_stopped(pid_t pid)
+{
+    char state = state_of(pid);
+    return state == 'T' || state == 't';
+}
+
+/* A killed process is a zombie while one of its threads is still on its way out, and that
+   thread holds the socket open: it is waited for. */
+pid_t doctor_listener(const char *path, int type)
+{
+    pid_t pid = listener_once(path, type);
+    for (int i = 0; i < ENDING_TRIES && pid > 0 && state_of(pid) == 'Z'; i++) {
+        poll(NULL, 0, ENDING_PAUSE_MS);
+        pid = listener_once(path, type);
+    }
+    return pid;
 }
 
 cJSON *doctor_ask(struct doctor *doctor, const char *method, cJSON *parameters)

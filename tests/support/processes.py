@@ -20,12 +20,16 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> 
 
 
 def alive(pid: int) -> bool:
-    """Whether the process is there and no zombie."""
+    """Whether the process is there and no zombie.
+
+    A killed process is a zombie before the last of its threads has ended, and with it its files.
+    """
+    process = Path(f"/proc/{pid}")
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state != "Z" or len(list((process / "task").iterdir())) > 1
     except OSError:
         return False
-    return state != "Z"
 
 
 def parent(pid: int) -> int:
