@@ -137,6 +137,9 @@ class GearsWay(Way):
             self.tunnel = link.Tunnel(folder, [hop], **settings)
         try:
             self.tunnel.wait_state("UP")
+            # As gearsd does after each login. sshd gives up Nagle's rule (TCP_NODELAY) when its
+            # session channel runs something; for `ssh -N` none ever does.
+            self.tunnel.run("printf '\\n@gears-report 1 {}\\n'")
         except BaseException:
             self.tunnel.close()
             raise
