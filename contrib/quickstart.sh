@@ -1,8 +1,19 @@
 #!/bin/sh
 # From a bare machine to a running JupyterLab: installs what building needs, builds, installs into
 # GEARS_HOME (default ~/gears), starts the lab. Run it again at any time; it does what is missing.
+#   sh contrib/quickstart.sh [--no-lab]
+# --no-lab: all but starting the lab and forwarding it.
 set -eu
 
+lab=yes
+case $#:${1:-} in
+0:) ;;
+1:--no-lab) lab=no ;;
+*)
+    echo "usage: sh contrib/quickstart.sh [--no-lab]" >&2
+    exit 2
+    ;;
+esac
 source=$(cd -- "$(dirname -- "$0")/.." && pwd)
 GEARS_HOME=${GEARS_HOME:-$HOME/gears}
 export GEARS_HOME
@@ -37,7 +48,9 @@ if [ -n "$missing" ]; then
     fi
     missing=$(missing_tools)
     if [ -n "$missing" ]; then
-        say "missing: $missing- ask for them, load them with modules, or provide mamba or conda"
+        # shellcheck disable=SC2086 # a list of words
+        say "missing: $missing- load them with modules, provide mamba or conda, or ask for them" \
+            "($(as_packages $packages))"
         exit 1
     fi
 fi
@@ -65,15 +78,22 @@ if [ -n "$running" ]; then
         ;;
     esac
 fi
-say "starting the lab"
-"$gearsctl" start lab >&2
-if port=$("$gearsctl" forward lab); then
-    say "forwarded to port $port of this machine, for your uid only"
-else
-    say "no local port; the address below is for your laptop"
+start_lab() {
+    say "starting the lab"
+    "$gearsctl" start lab >&2
+    if port=$("$gearsctl" forward lab); then
+        say "forwarded to port $port of this machine, for your uid only"
+    else
+        say "no local port; the address below is for your laptop"
+    fi
+    say "JupyterLab (the address holds its token: keep it to yourself):"
+    "$gearsctl" url lab
+    say "to reach it from your laptop, put this into the laptop's ~/.ssh/config:"
+    "$gearsctl" ssh-config
+}
+
+[ "$lab" = no ] || start_lab
+if [ "$(command -v gearsctl)" != "$gearsctl" ]; then
+    say "put this into your shell's start-up file: export PATH=$GEARS_HOME/bin:\$PATH"
 fi
-say "JupyterLab (the address holds its token: keep it to yourself):"
-"$gearsctl" url lab
-say "to reach it from your laptop, put this into the laptop's ~/.ssh/config:"
-"$gearsctl" ssh-config
-say "done; from now on: $gearsctl status"
+say "done; from now on: gearsctl status"

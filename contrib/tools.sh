@@ -17,6 +17,12 @@ missing_libraries() {
     done
 }
 
+# as_packages PACKAGE…: what an administrator of Debian is to be asked for.
+as_packages() {
+    printf 'on Debian, as root: apt-get install'
+    printf ' %s' "$@"
+}
+
 missing_venv() {
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || printf 'python3-venv '
 }

@@ -1,10 +1,15 @@
-# The build id names one content of the sources and of the flags that matter; programs are
+# The build id names one content of all that is installed and of the flags that matter; a build is
 # installed under it and never overwritten, and every program can tell which build it is.
 file(GLOB_RECURSE GEARS_HASHED CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/common/*.[ch] ${CMAKE_SOURCE_DIR}/proto/*.[ch]
   ${CMAKE_SOURCE_DIR}/proto/*.varlink ${CMAKE_SOURCE_DIR}/daemon/*.[ch]
-  ${CMAKE_SOURCE_DIR}/client/*.[ch] ${CMAKE_SOURCE_DIR}/contrib/python/*.py
-  ${CMAKE_SOURCE_DIR}/CMakeLists.txt)
+  ${CMAKE_SOURCE_DIR}/client/*.[ch] ${CMAKE_SOURCE_DIR}/CMakeLists.txt)
+foreach(part IN LISTS GEARS_SHARE)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/contrib/${part}/*)
+  list(FILTER files EXCLUDE REGEX "/__pycache__/")
+  list(APPEND GEARS_HASHED ${files})
+endforeach()
+list(APPEND GEARS_HASHED ${CMAKE_SOURCE_DIR}/contrib/Makefile)
 list(SORT GEARS_HASHED)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${GEARS_HASHED})
 set(GEARS_DIGEST "${CMAKE_BUILD_TYPE} ${CMAKE_C_COMPILER_ID} ${CMAKE_C_FLAGS} ${GEARS_SANITIZE}")

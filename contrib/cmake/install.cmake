@@ -13,6 +13,7 @@ set(root \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}\")
 set(build \"\${root}/lib/gears/${GEARS_BUILD_ID}\")
 set(programs ${GEARS_PROGRAMS})
 set(contrib \"${CMAKE_SOURCE_DIR}/contrib\")
+set(share ${GEARS_SHARE} Makefile)
 set(os_arch \"${GEARS_OS_ARCH}\")
 set(build_id \"${GEARS_BUILD_ID}\")
 ")
@@ -38,11 +39,9 @@ gears_place("${fresh}" "${build}/${os_arch}")
 
 set(fresh "${build}/.share.${mark}")
 file(MAKE_DIRECTORY "${fresh}")
-foreach(part python libexec completions clusters man templates Makefile)
-  if(EXISTS "${contrib}/${part}")
-    file(COPY "${contrib}/${part}" DESTINATION "${fresh}" USE_SOURCE_PERMISSIONS
-      PATTERN "__pycache__" EXCLUDE)
-  endif()
+foreach(part IN LISTS share)
+  file(COPY "${contrib}/${part}" DESTINATION "${fresh}" USE_SOURCE_PERMISSIONS
+    PATTERN "__pycache__" EXCLUDE)
 endforeach()
 gears_place("${fresh}" "${build}/share")
 

@@ -50,9 +50,9 @@ class Machine:
                 (SOURCE / "contrib" / script).read_bytes()
             )
 
-    def quickstart(self) -> subprocess.CompletedProcess[str]:
+    def quickstart(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["sh", str(self.checkout / "contrib/quickstart.sh")],
+            ["sh", str(self.checkout / "contrib/quickstart.sh"), *words],
             env={
                 "PATH": str(self.bin),
                 "HOME": str(self.checkout.parent),
@@ -76,7 +76,16 @@ def test_one_line_names_what_is_missing(machine: Machine) -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("quickstart: missing: cmake ninja ")
     assert result.stderr.count("\n") == 1
+    assert "on Debian, as root: apt-get install build-essential cmake " in result.stderr
     assert not (machine.checkout.parent / "gears").exists()
+
+
+def test_what_is_not_understood_does_nothing(machine: Machine) -> None:
+    for words in (["--nolab"], ["--no-lab", "lab"], [""]):
+        result = machine.quickstart(*words)
+        assert result.returncode == 2
+        assert result.stderr == "usage: sh contrib/quickstart.sh [--no-lab]\n"
+    assert machine.quickstart("--no-lab").returncode == 1  # here for want of tools
 
 
 def test_conda_forge_gives_an_ordinary_user_the_tools(machine: Machine) -> None:
