@@ -22,7 +22,7 @@ commands="gcc clang cmake ninja pkg-config git python3 clang-format varlink-go-c
     chromium faketime fusermount3 sshfs sshd ssh strace ip iptables unshare nsenter ps shellcheck
     curl tmux tcsh mandoc"
 missing=
-lane= # the shell of the lane that runs beside
+beside= # shells that run beside this one
 results=$root/results # a word for each step: passed or failed
 
 # shellcheck source=contrib/tools.sh
@@ -33,10 +33,10 @@ say() {
 }
 
 finish() {
-    if [ -n "$lane" ]; then # interrupted: the other lane ends as well
-        pkill -TERM -P "$lane" 2>/dev/null
-        kill "$lane" 2>/dev/null
-    fi
+    for shell in $beside; do # interrupted: they end as well
+        pkill -TERM -P "$shell" 2>/dev/null
+        kill "$shell" 2>/dev/null
+    done
     [ -n "${GEARS_BUILD_ROOT:-}" ] || rm -rf "$root"
 }
 trap finish EXIT
@@ -149,25 +149,41 @@ test_folder() {
     fi
 }
 
-# Programs, services, one host.
-host_lane() {
-    for folder in $host_folders; do
-        test_folder release "$folder"
+# The folders of tests as words for test_folder, the longest first: "release tunnel 4". All with
+# release programs; what strangers say is also heard by sanitized ones. A single connection to a
+# server waits for deadlines and silences nearly all the time, so four go on at once.
+list_folders() {
+    echo release integration
+    for kind in release debug; do
+        echo "$kind tunnel 4"
+        echo "$kind tunnel_login 3"
     done
-    for folder in proto hostile relay; do # what strangers say, heard by sanitized programs
-        test_folder debug "$folder"
+    for folder in tests/*/; do
+        name=$(basename "$folder")
+        set -- "$folder"test_*.py
+        case $name in
+        integration | remote | tunnel | tunnel_login) ;;
+        *) [ ! -e "$1" ] || echo "release $name" ;;
+        esac
+    done
+    for name in relay hostile proto; do
+        echo "debug $name"
     done
 }
 
-# One connection to a server: nearly all of it waits for a deadline or a silence, and costs the
-# other lane nothing.
-tunnel_lane() {
-    test_folder release tunnel 4
-    test_folder release tunnel_login 3
-    test_folder debug tunnel 4
-    test_folder debug tunnel_login 3
-}
+next_folder() {
+    flock 7
+    head -n 1 "$root/folders"
+    sed -i 1d "$root/folders"
+} 7>"$root/folders.lock"
 
+# Two lanes go on beside each other; each takes the next folder when it is free.
+test_lane() {
+    while words=$(next_folder) && [ -n "$words" ]; do
+        # shellcheck disable=SC2086 # a list of words
+        test_folder $words
+    done
+}
 
 if ! step packages install_packages; then
     # shellcheck disable=SC2086 # a list of words
@@ -175,11 +191,10 @@ if ! step packages install_packages; then
     exit 1
 fi
 if [ ! -e "$venv/.complete" ] || [ ! -e "$old_venv/.complete" ]; then
-    say "making two Python environments with JupyterLab (a minute or two)"
+    say "making two Python environments with JupyterLab (a minute or two), and building"
 fi
-step venvs make_venvs
-step ruff-check "$venv/bin/ruff" check --no-cache .
-step ruff-format "$venv/bin/ruff" format --no-cache --check .
+step venvs make_venvs &
+beside=$!
 step shellcheck check_shell
 step clang-format check_format
 step presets cmake --list-presets
@@ -187,6 +202,10 @@ step build-gcc build release -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILE
 step build-clang build clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang
 step build-debug build debug -DCMAKE_BUILD_TYPE=Debug -DGEARS_SANITIZE=ON -DCMAKE_C_COMPILER=gcc
 step build-fuzz build_fuzz
+wait
+beside=
+step ruff-check "$venv/bin/ruff" check --no-cache .
+step ruff-format "$venv/bin/ruff" format --no-cache --check .
 for kind in release clang; do
     step "build-bench-$kind" cmake --build "$root/$kind" --target bench_programs
 done
@@ -194,20 +213,12 @@ for kind in release debug; do
     step "ctest-$kind" ctest --test-dir "$root/$kind" --output-on-failure
 done
 step fuzz ctest --test-dir "$root/fuzz" --output-on-failure -R '^fuzz-'
-host_folders=
-for folder in tests/*/; do
-    name=$(basename "$folder")
-    set -- "$folder"test_*.py
-    case $name in
-    remote | tunnel | tunnel_login) ;;
-    *) [ ! -e "$1" ] || host_folders="$host_folders $name" ;;
-    esac
-done
-tunnel_lane &
-lane=$!
-host_lane
+list_folders >"$root/folders"
+test_lane &
+beside=$!
+test_lane
 wait
-lane=
+beside=
 test_folder release remote 2 # whole centres, with labs and browsers: alone
 printf '%s passed, %s failed\n' "$(count passed)" "$(count failed)"
 [ "$(count failed)" -eq 0 ]
