@@ -13,6 +13,9 @@
 #include "daemon/tunnel/transport.h"
 
 enum { PROMPTS_MOST = 16, HOPS_MOST = 8, ANSWER_MOST = 1024 };
+/* For the server's verdict on an answer: as long as sshd's LoginGraceTime, because a human may
+ * have to confirm it on another device. Of both transports. */
+enum { VERDICT_MS = 120000 };
 
 /* An authenticated session and the sessions it is nested in. */
 struct ssh_link {
