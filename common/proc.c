@@ -87,6 +87,12 @@ static int list_append(struct proc_list *list, const struct proc_stat *item)
     return 0;
 }
 
+/* Ours, not the process's: who looks sees nothing, and must not take that for absence. */
+static bool is_blind(int code)
+{
+    return code == -EMFILE || code == -ENFILE || code == -ENOMEM;
+}
+
 /* Call `visit` for every numeric entry of /proc until it returns non-zero. */
 static int each_process(int (*visit)(pid_t pid, void *context), void *context)
 {
@@ -107,7 +113,8 @@ static int each_process(int (*visit)(pid_t pid, void *context), void *context)
 static int collect_any(pid_t pid, void *context)
 {
     struct proc_stat st;
-    return proc_stat_read(pid, &st) ? 0 : list_append(context, &st);
+    int code = proc_stat_read(pid, &st);
+    return !code ? list_append(context, &st) : is_blind(code) ? code : 0;
 }
 
 int proc_list_descendants(pid_t root, struct proc_list *list)
@@ -171,20 +178,16 @@ static int collect_environ(pid_t pid, void *context)
 {
     struct environ_search *search = context;
     char path[64];
-    struct proc_stat st;
     struct stat owner;
     snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return 0;
+        return is_blind(-errno) ? -errno : 0;
     }
-    int code = 0;
-    if (!fstat(fd, &owner) && owner.st_uid == geteuid() && pid != getpid() &&
-        environ_holds(fd, search->assignment) && !proc_stat_read(pid, &st)) {
-        code = list_append(search->list, &st);
-    }
+    bool found = !fstat(fd, &owner) && owner.st_uid == geteuid() && pid != getpid() &&
+                 environ_holds(fd, search->assignment);
     close(fd);
-    return code;
+    return found ? collect_any(pid, search->list) : 0;
 }
 
 int proc_list_by_environ(const char *assignment, struct proc_list *list)

@@ -36,7 +36,8 @@ struct proc_list {
 int proc_list_descendants(pid_t root, struct proc_list *list);
 
 /* Append every process of our uid whose initial environment holds exactly `assignment`
- * ("KEY=value"); zombies have none. For finding what a dead keeper left. */
+ * ("KEY=value"); zombies have none. For finding what a dead keeper left. 0 or a negative errno
+ * when /proc cannot be read now (-EMFILE …): then absence from the list means nothing. */
 int proc_list_by_environ(const char *assignment, struct proc_list *list);
 
 /* Send `signal` to each item that is still the same process. Returns how many were reached. */

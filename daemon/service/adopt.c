@@ -56,7 +56,9 @@ bool adopt_keeper(struct manager *manager, const char *name, const char *path)
     if (link_send_empty(fd, LINK_HELLO, 1)) {
         log_line("keeper takes no message service=%s", name);
     }
-    instance_attach(service, fd);
+    if (!instance_attach(service, fd)) {
+        return false;
+    }
     go_on(service);
     return true;
 }
@@ -86,7 +88,7 @@ static void settle(struct service *service)
         service->machine.again = service->wish.again;
         service->machine.started_ms = clock_monotonic_ms();
     }
-    bury(service, true);
+    bury(service, BURY_ADOPT);
 }
 
 void adopt_all(struct manager *manager)

@@ -185,13 +185,9 @@ static void on_message(void *context, struct link_message *message)
     }
 }
 
-/* The keeper closes a connection that takes no more messages, as a gearsd that was stopped for
- * long does: it lives, and tells everything again. */
-static bool reconnect(struct service *service)
+bool instance_reconnect(struct service *service, const char *path)
 {
-    char path[PATH_MAX];
-    home_path(&service->manager->home, path, "run", "link/k-%s.sck", service->config->name);
-    int fd = service->heard ? unix_connect(path, SOCK_SEQPACKET, true, NULL) : -ENOTCONN;
+    int fd = unix_connect(path, SOCK_SEQPACKET, true, NULL);
     struct ucred peer;
     if (fd < 0 || unix_peer(fd, &peer) || peer.uid != geteuid() ||
         link_send_empty(fd, LINK_HELLO, 1)) {
@@ -200,25 +196,17 @@ static bool reconnect(struct service *service)
         }
         return false;
     }
-    instance_attach(service, fd);
-    return true;
+    return instance_attach(service, fd);
 }
 
-void instance_lost(struct service *service)
-{
-    manager_note(service->manager, service, "keeper-died",
-        "the keeper of %s died; clearing what it left", service->config->name);
-    bury(service, false);
-}
-
+/* A keeper also closes a connection that takes no more messages, as a gearsd that was stopped
+ * for long does. */
 static void on_closed(void *context)
 {
     struct service *service = context;
     link_peer_destroy(service->keeper);
     service->keeper = NULL;
-    if (!reconnect(service)) {
-        instance_lost(service);
-    }
+    bury(service, BURY_LOST);
 }
 
 void instance_ready(struct service *service)
@@ -234,15 +222,15 @@ void instance_ready(struct service *service)
     }
 }
 
-void instance_attach(struct service *service, int fd)
+bool instance_attach(struct service *service, int fd)
 {
     static const struct link_peer_calls calls = {on_message, on_closed};
     service->heard = false;
     service->keeper = link_peer_create(service->manager->base, fd, &calls, service);
     if (!service->keeper) {
         log_line("out of memory service=%s", service->config->name);
-        bury(service, false);
     }
+    return service->keeper != NULL;
 }
 
 void instance_forget(struct service *service)

@@ -122,7 +122,9 @@ static void spawn_keeper(struct service *service)
         instance_fail(service, code, err.text);
         return;
     }
-    instance_attach(service, fd);
+    if (!instance_attach(service, fd)) {
+        bury(service, BURY_LOST);
+    }
 }
 
 /* The intent record is durable: only now may anything run. */

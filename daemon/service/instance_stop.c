@@ -38,9 +38,10 @@ static void send_stop(struct service *service)
         link_frame_finish(&frame);
     } else if (link_peer_send(service->keeper, &frame)) {
         /* A stopped keeper takes no orders: its tree is killed without it. */
-        link_peer_destroy(service->keeper);
-        service->keeper = NULL;
-        instance_lost(service);
+        manager_note(service->manager, service, "keeper-killed",
+            "the keeper of %s takes no orders; it is killed with all it started",
+            service->config->name);
+        bury(service, BURY_KILL);
     } else {
         service->heard = false;
         link_frame_start(&hello, LINK_HELLO, 1);

@@ -107,9 +107,14 @@ bool exit_load(
     const struct home *home, const char *name, const char *nonce, struct service_exit *end);
 /* Attach to the keeper that listens at `path`; false when none does. */
 bool adopt_keeper(struct manager *manager, const char *name, const char *path);
-/* Nobody answers for the incarnation that the record names: learn how it ended, clear what is
- * left of it. `adopting`: perhaps it never ran, or its keeper only has no socket. */
-void bury(struct service *service, bool adopting);
+enum bury_how {
+    BURY_ADOPT, /* a former gearsd's: perhaps it never ran */
+    BURY_LOST,  /* its keeper closed the connection: it died, or dropped a gearsd that stood */
+    BURY_KILL,  /* its keeper takes no orders: kill it with all it started */
+};
+/* Nobody answers for the incarnation. Unless it is to be killed its keeper is sought, for as
+ * long as it lives; else what is left is cleared and how it ended is learnt. */
+void bury(struct service *service, enum bury_how how);
 /* Launch what is wanted and was never launched: the wish is on disk already. */
 void adopt_launch(struct service *service);
 void instance_launch(struct service *service);
@@ -118,8 +123,10 @@ void instance_launch(struct service *service);
 void instance_fail(struct service *service, int code, const char *words);
 void instance_kill(struct service *service);
 void instance_ready(struct service *service); /* its keeper remembers since when */
-void instance_attach(struct service *service, int fd);
-void instance_lost(struct service *service);      /* its keeper died: clear what it left */
+/* `fd` is a connection to its keeper; taken. False when out of memory. */
+bool instance_attach(struct service *service, int fd);
+/* The keeper that listens at `path` tells everything again; false when it cannot be reached. */
+bool instance_reconnect(struct service *service, const char *path);
 void instance_forget(struct service *service);    /* drop probe, peer, timer */
 void health_watch_start(struct service *service); /* after the spawn or adoption */
 void health_socket_changed(struct service *service);

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,9 @@ import pytest
 from conftest import Gears
 from once import Once
 from processes import alive, parent, wait_until
+from raw_peer import connect
 from tracing import needs_strace
+from tunnel_link import frame
 
 # A main process, a child, one in its own session, one double-forked, and one that ignores TERM;
 # all keep descriptor 9, the lock of Once.
@@ -150,6 +157,91 @@ def test_a_stopped_keeper_that_goes_on_is_well_again(gears: Gears) -> None:
     os.kill(keeper, signal.SIGCONT)
     wait_until(lambda: (s := quick_status(gears))["state"] == "ready" and s["health"]["ok"], "it")
     assert once.starts() == 1
+
+
+def drop_daemon(gears: Gears) -> Path:
+    """The keeper turns from gearsd, as from one that takes no messages; its socket's path."""
+    (path,) = gears.home.glob("run/*/link/k-once.sck")
+    with connect(path, socket.SOCK_SEQPACKET) as other:
+        other.send(frame("HELLO", 1, {}))
+        assert other.recv(4096)
+    return path
+
+
+def log_says(gears: Gears, words: str) -> bool:
+    return any(words in path.read_text() for path in gears.home.glob("log/*/gearsd/*"))
+
+
+@contextlib.contextmanager
+def standing(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_keeper_that_turned_away_without_its_socket_is_found(gears: Gears) -> None:
+    """A cleaner took the socket's file while gearsd stood: only death ends the service."""
+    once = Once(gears)
+    gears.run("start", "once")
+    before = gears.status("once")
+    daemon = gears.daemon_pid()
+    with standing(daemon):
+        drop_daemon(gears).unlink()
+    wait_until(lambda: log_says(gears, "found by its mark service=once"), "its keeper")
+    wait_until(lambda: is_well(gears), "health")
+    now = gears.status("once")
+    assert [now[key] for key in ("pid", "state", "since")] == [
+        before["pid"],
+        "ready",
+        before["since"],
+    ]
+    assert once.starts() == 1
+    gears.run("stop", "once")
+    assert not once.running()
+
+
+@pytest.mark.parametrize("most", [0, 3], ids=["cannot-connect", "cannot-look"])
+def test_a_keeper_that_gearsd_lacks_descriptors_for_lives_on(gears: Gears, most: int) -> None:
+    """Its loop has none left, or the worker that looks for the keeper has none either."""
+    once = Once(gears)
+    gears.run("start", "once")
+    pid = gears.status("once")["pid"]
+    daemon = gears.daemon_pid()
+    limits = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
+    few = most if most else next(n for n in count() if not Path(f"/proc/{daemon}/fd/{n}").exists())
+    with standing(daemon):
+        drop_daemon(gears)
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (few, limits[1]))
+    try:
+        wait_until(lambda: log_says(gears, "event=keeper-silent"), "the word about it")
+        assert once.running() == [pid]
+    finally:
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: is_well(gears), "health")
+    assert gears.status("once")["pid"] == pid
+    assert once.starts() == 1
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["known", "found"])
+def test_a_keeper_out_of_reach_is_kept_and_ends_with_a_stop(gears: Gears, away: bool) -> None:
+    """A folder stands at its socket's place, so that it cannot make it again."""
+    once = Once(gears)
+    gears.run("start", "once")
+    pid = gears.status("once")["pid"]
+    with standing(gears.daemon_pid()):
+        path = drop_daemon(gears)
+        path.unlink()
+        path.mkdir()
+    if away:
+        gears.kill_daemon()
+    wait_until(lambda: "cannot be reached" in message(gears), "its name")
+    assert once.running() == [pid]
+    gears.run("stop", "once")
+    wait_until(lambda: gears.status("once")["state"] == "stopped", "the stop")
+    assert not once.running()
+    path.rmdir()
 
 
 @needs_strace
