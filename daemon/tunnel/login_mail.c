@@ -124,15 +124,28 @@ static bool take_answers(struct login *login, struct answers *answers)
     return answered;
 }
 
-/* For the answers, and for the end of the connection: what comes meanwhile is kept. */
+/* What comes while a human is asked is kept, and what a jump host asks for is answered: signs
+ * of life, or it hangs up. 0; -ENOTCONN. */
+static int keep_alive(struct transport *watch)
+{
+    ssize_t got;
+    do {
+        got = transport_fill(watch, FILL);
+    } while (got > 0);
+    int code = transport_flush_now(watch);
+    return got != -EAGAIN ? -ENOTCONN : code && code != -EAGAIN ? -ENOTCONN : 0;
+}
+
+/* For the answers, and for the end of the connection. */
 static int wait_for_answers(
     struct login *login, struct transport *watch, struct answers *answers)
 {
     int64_t until = clock_monotonic_ms() + login->human_ms;
     for (;;) {
+        short events = (short)(POLLIN | (transport_is_behind(watch) ? POLLOUT : 0));
         struct pollfd fds[3] = {{.fd = login->answer_fd, .events = POLLIN},
             {.fd = login->cancel_fd, .events = POLLIN},
-            {.fd = transport_fd(watch), .events = POLLIN}};
+            {.fd = transport_fd(watch), .events = events}};
         int64_t left = until - clock_monotonic_ms();
         int n = poll(fds, 3, left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left);
         if (n < 0 && errno != EINTR) {
@@ -144,16 +157,28 @@ static int wait_for_answers(
         if (n > 0 && fds[0].revents && take_answers(login, answers)) {
             return 0;
         }
-        if (n > 0 && fds[2].revents) {
-            ssize_t got = transport_fill(watch, FILL);
-            if (got <= 0 && got != -EAGAIN) {
-                return -ENOTCONN;
-            }
+        if (n > 0 && fds[2].revents && keep_alive(watch)) {
+            return -ENOTCONN;
         }
         if (left <= 0) {
             return -ETIMEDOUT;
         }
     }
+}
+
+/* Whose connection ended: what is nested in one ends with it. */
+static const struct ssh_hop *find_lost(
+    const struct login *login, const struct ssh_hop *hop, const struct transport *transport)
+{
+    const struct ssh_hop *lost = hop;
+    size_t i = 0;
+    while (i < login->hop_count && login->hops[i] != hop) {
+        i++;
+    }
+    while (i-- > 0 && (transport = transport_outer(transport))) {
+        lost = transport_failure(transport) ? login->hops[i] : lost;
+    }
+    return lost;
 }
 
 /* Nobody may answer any more. */
@@ -187,9 +212,10 @@ int login_ask(struct login *login, const struct ssh_hop *hop, struct transport *
         stop_asking(login);
     }
     if (code == -ENOTCONN) {
+        const struct ssh_hop *lost = find_lost(login, hop, watch);
         login_fail(login, LINK_CAUSE_AUTH_NEEDED,
-            "%s closed the connection while it waited for an answer; run: gearsctl login %s",
-            name, login_cluster(login));
+            "%s closed the connection while %s waited for an answer; run: gearsctl login %s",
+            login_hop_name(lost), lost == hop ? "it" : name, login_cluster(login));
     } else if (code == -ETIMEDOUT) {
         char bound[32];
         duration_format(login->human_ms, bound, sizeof bound);
@@ -220,7 +246,7 @@ int login_fail(struct login *login, enum link_tunnel_cause cause, const char *fo
 int login_fail_connection(struct login *login, const struct ssh_hop *hop,
     const struct transport *transport, const char *doing)
 {
-    const char *name = login_hop_name(hop);
+    const char *name = login_hop_name(find_lost(login, hop, transport));
     int code = transport_failure(transport);
     if (code == -ECANCELED) {
         return login_fail(login, LINK_CAUSE_CANCELLED, "cancelled");

@@ -124,6 +124,9 @@ static ssize_t take(struct transport *transport, uint8_t *buffer, size_t length)
         if (n == LIBSSH2_ERROR_EAGAIN || (!n && !libssh2_channel_eof(transport->channel))) {
             return -EAGAIN;
         }
+        if (n == LIBSSH2_ERROR_SOCKET_DISCONNECT && !transport->outer->failure) {
+            transport->outer->failure = -ENOTCONN; /* it said goodbye */
+        }
         return n ? -ECONNRESET : 0;
     }
     ssize_t n;
@@ -195,7 +198,7 @@ static ssize_t give(struct transport *transport, const uint8_t *bytes, size_t le
     return n < 0 ? -errno : n;
 }
 
-static int flush_now(struct transport *transport)
+int transport_flush_now(struct transport *transport)
 {
     struct transport_bytes *out = &transport->out;
     int code = transport->send_failure;
@@ -210,7 +213,7 @@ static int flush_now(struct transport *transport)
     if (!used(out) && out->capacity > KEEP_OUT) {
         release(out);
     }
-    int below = transport->outer ? flush_now(transport->outer) : 0;
+    int below = transport->outer ? transport_flush_now(transport->outer) : 0;
     return code ? code : below;
 }
 
@@ -229,12 +232,8 @@ int patience_wait(const struct patience *patience, int fd, short events)
 /* Until the socket can be read, or written when something is unsent. */
 static int wait_for_socket(struct transport *transport)
 {
-    const struct transport *bottom = transport;
-    while (bottom->outer) {
-        bottom = bottom->outer;
-    }
-    short events = (short)(POLLIN | (used(&bottom->out) ? POLLOUT : 0));
-    int code = patience_wait(transport->patience, bottom->fd, events);
+    short events = (short)(POLLIN | (transport_is_behind(transport) ? POLLOUT : 0));
+    int code = patience_wait(transport->patience, transport_fd(transport), events);
     if (code) {
         transport->failure = code;
     }
@@ -245,7 +244,7 @@ static int wait_for_socket(struct transport *transport)
 static ssize_t wait_for_bytes(struct transport *transport)
 {
     for (;;) {
-        int sent = flush_now(transport);
+        int sent = transport_flush_now(transport);
         ssize_t n = transport_fill(transport, READ_AT_ONCE);
         if (n != -EAGAIN) {
             return n;
@@ -260,7 +259,7 @@ static ssize_t wait_for_bytes(struct transport *transport)
 int transport_flush(struct transport *transport)
 {
     int code;
-    while ((code = flush_now(transport)) == -EAGAIN && transport->patience) {
+    while ((code = transport_flush_now(transport)) == -EAGAIN && transport->patience) {
         ssize_t n = transport_fill(transport, READ_AT_ONCE); /* it may be what opens a window */
         code = n == -EAGAIN ? wait_for_socket(transport) : n > 0 ? 0 : -EPIPE;
         if (code) {
@@ -328,6 +327,16 @@ int64_t transport_heard_ms(const struct transport *transport)
 int transport_fd(const struct transport *transport)
 {
     return transport->outer ? transport_fd(transport->outer) : transport->fd;
+}
+
+bool transport_is_behind(const struct transport *transport)
+{
+    return transport->outer ? transport_is_behind(transport->outer) : used(&transport->out) > 0;
+}
+
+const struct transport *transport_outer(const struct transport *transport)
+{
+    return transport->outer;
 }
 
 const uint8_t *transport_first_bytes(const struct transport *transport, size_t *length)

@@ -66,12 +66,18 @@ ssize_t transport_fill(struct transport *transport, size_t budget);
 /* Send what is unsent: 0: all; -EAGAIN: some is left; another negative errno. For a channel the
  * outer transport is flushed too. */
 int transport_flush(struct transport *transport);
+/* The same, but it never waits, not even with patience. */
+int transport_flush_now(struct transport *transport);
 size_t transport_unsent(const struct transport *transport); /* here and in outer ones */
 size_t transport_unread(const struct transport *transport); /* received, not read by libssh2 */
 /* When bytes last came, CLOCK_MONOTONIC ms; at first the time of creation. */
 int64_t transport_heard_ms(const struct transport *transport);
-/* The socket at the bottom, to be waited for. */
+/* The socket at the bottom, to be waited for: to be read, and to be written when it has
+ * something unsent. */
 int transport_fd(const struct transport *transport);
+bool transport_is_behind(const struct transport *transport);
+/* What it is nested in; NULL: nothing. */
+const struct transport *transport_outer(const struct transport *transport);
 /* What the peer said first, for explaining a failed handshake. */
 const uint8_t *transport_first_bytes(const struct transport *transport, size_t *length);
 /* Why nothing more can be received: a negative errno, -ENOTCONN when the peer closed it,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,3 +267,34 @@ def test_two_servers_share_no_answer(tmp_path: Path) -> None:
             andes.disconnect()
             done = login.done()
             assert done["cause"] == "auth-needed" and "andes closed" in done["text"], done
+
+
+def test_a_jump_host_that_wants_signs_of_life(tmp_path: Path) -> None:
+    """It gets them while a human takes his time; when it ends, it is named."""
+    extra = ["LogLevel DEBUG3", "ClientAliveInterval 1", "ClientAliveCountMax 2"]
+    with Sshd(tmp_path, "publickey", extra=extra) as jump, Sshd(tmp_path) as andes:
+        jump.authorize(new_key(tmp_path / "key"))
+        (tmp_path / "known").write_text(jump.known_hosts() + andes.known_hosts())
+        both = {"known_hosts": [str(tmp_path / "known")]}
+        key = str(tmp_path / "key")
+        hops = (Hop(jump, name="jump", identity=[key], **both), Hop(andes, **both))
+        with Login(tmp_path, *hops) as login:
+            login.texts()
+            # 80 asks for one, 100 and 82 are the answers.
+            answers = re.compile(r"receive packet: type (100|82)\b")
+            wait_until(
+                lambda: (
+                    len(answers.findall(jump.log)) >= 4
+                    or "Timeout, client not responding" in jump.log
+                ),
+                "signs of life",
+                20,
+            )
+            login.say(andes.fresh_code())
+            assert login.done()["up"]
+        with Login(tmp_path, *hops) as login:
+            login.texts()
+            jump.disconnect()
+            done = login.done()
+            assert done["cause"] == "auth-needed", done
+            assert "jump closed the connection while andes waited" in done["text"]
