@@ -39,6 +39,13 @@ bool keepalive_need(struct keepalive *keepalive, int64_t now_ms)
     return ask;
 }
 
+void keepalive_pause(struct keepalive *keepalive, int64_t now_ms)
+{
+    keepalive->awake_ms = now_ms;
+    keepalive->asked = false;
+    keepalive->needed_ms = keepalive->needed_ms ? now_ms : 0;
+}
+
 static int64_t silent_from(const struct keepalive *keepalive)
 {
     return keepalive->heard_ms > keepalive->awake_ms ? keepalive->heard_ms

@@ -16,7 +16,8 @@ struct keepalive {
     int64_t need_ms;       /* the same, while somebody waits for an answer */
     int64_t dead_after_ms; /* degraded for so long: given up; 0: never */
     int64_t heard_ms;      /* bytes came last */
-    int64_t awake_ms;      /* silence counts from here: the machine slept before */
+    int64_t awake_ms;      /* silence counts from here: the machine slept before, or nobody
+                              could be asked */
     int64_t slept_ms;      /* CLOCK_BOOTTIME is so much ahead of CLOCK_MONOTONIC */
     int64_t degraded_ms;
     int64_t needed_ms; /* since when somebody waits; 0: nobody */
@@ -39,6 +40,8 @@ void keepalive_asked(struct keepalive *keepalive);
 /* Somebody waits for the server: silence counts as degraded sooner, in 2 s instead of an idle
  * interval. True when a question must be sent now: it counts as sent. */
 bool keepalive_need(struct keepalive *keepalive, int64_t now_ms);
+/* Nobody can be asked now, so this silence tells nothing: it counts from now on. */
+void keepalive_pause(struct keepalive *keepalive, int64_t now_ms);
 /* Whether a new connection is such a need: it was silent for a while. */
 bool keepalive_doubts(const struct keepalive *keepalive, int64_t now_ms);
 /* What is to be done now: a set of acts. */

@@ -4,8 +4,9 @@
  * needed first and kept.
  *
  * The proxy is left open as long as ssh lives: an ssh whose proxy client leaves with a channel
- * half open ends itself, and a refused open stays in its table for ever, so none is tried
- * often.
+ * half open ends itself. A refused open stays in its table for ever, and it ends when that is
+ * full, so their number is bounded. A server that opened a session once is asked again: then
+ * the one before still has the only place, and its refusal is a sign of life as well.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,8 +23,8 @@
 
 /* LEAVE_MS: a server that is told to close may still count a session whose command has not
  * ended, and then refuses the next. CLOSE_MS: it confirms. REOPEN_MS: it has noticed our half
- * of the close; each later try waits longer. */
-enum { LEAVE_MS = 2000, CLOSE_MS = 5000, REOPEN_MS = 50, REOPENS = 4 };
+ * of the close; each later try waits longer. REFUSALS_MOST: half of what ssh has room for. */
+enum { LEAVE_MS = 2000, CLOSE_MS = 5000, REOPEN_MS = 50, REOPENS = 4, REFUSALS_MOST = 5000 };
 enum { WINDOW_LOW = 64 * 1024 };
 
 static int64_t now_us(void)
@@ -49,6 +50,13 @@ void openssh_channel_ask(struct openssh *openssh)
     }
 }
 
+bool openssh_channel_can_ask(const struct openssh *openssh)
+{
+    const struct openssh_channel *channel = &openssh->channel;
+    return openssh->keepalive.degraded || /* it was asked, and has not answered */
+           (!channel->refused && channel->state != CHAN_ENDING);
+}
+
 static void run_in_it(struct openssh *openssh)
 {
     struct openssh_channel *channel = &openssh->channel;
@@ -67,6 +75,16 @@ static void wait_ms(struct event *event, int64_t ms)
     event_add(event, &(struct timeval){ms / 1000, ms % 1000 * 1000});
 }
 
+/* The end of the one before is not confirmed: the network may be gone, or the server waits for
+ * its command. What it says to another one tells. */
+static void reopen(struct openssh *openssh)
+{
+    openssh->channel.state = CHAN_NONE;
+    openssh->channel.wanted = true;
+    openssh->channel.tries = 1;
+    wait_ms(openssh->channel.reopen, 0);
+}
+
 static void on_leave(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
@@ -77,8 +95,8 @@ static void on_leave(evutil_socket_t fd, short what, void *argument)
         openssh_send_plain(openssh, MESSAGE_CLOSE);
         channel->state = CHAN_ENDING;
         wait_ms(channel->leave, CLOSE_MS);
-    } else if (channel->state == CHAN_ENDING && openssh->run.asked) {
-        openssh_run_no_session(openssh, "it has not closed the one before", true);
+    } else if (channel->state == CHAN_ENDING) {
+        reopen(openssh);
     }
 }
 
@@ -104,9 +122,7 @@ void openssh_channel_want_run(struct openssh *openssh)
         run_in_it(openssh);
     } else if (channel->state == CHAN_OPEN) { /* what runs there has reported, or is too late */
         wait_ms(channel->leave, LEAVE_MS);
-    } else if (channel->state == CHAN_ENDING) {
-        wait_ms(channel->leave, CLOSE_MS);
-    }
+    } /* else it follows what is under way */
 }
 
 /* ---- what comes ---- */
@@ -145,6 +161,7 @@ static void on_confirmed(struct openssh *openssh, struct wire *wire)
     struct openssh_channel *channel = &openssh->channel;
     channel->remote = wire_u32(wire);
     channel->state = CHAN_OPEN;
+    channel->opened = true;
     channel->refused = channel->wanted = false;
     channel->tries = 0;
     if (openssh->run.asked) {
@@ -162,16 +179,18 @@ static void on_refused(struct openssh *openssh, struct wire *wire)
     char *why = prompt_line(text, length, 150);
     struct openssh_channel *channel = &openssh->channel;
     channel->state = CHAN_NONE;
+    channel->wanted = false;
+    channel->refusals++;
     if (channel->tries && channel->tries < REOPENS) {
         channel->wanted = true;
         wait_ms(channel->reopen, (int64_t)REOPEN_MS << channel->tries++);
         free(why);
         return;
     }
-    channel->refused = true;
+    channel->refused = !channel->opened || channel->refusals >= REFUSALS_MOST;
     if (openssh->run.asked) {
         openssh_run_no_session(openssh, why ? why : "", true);
-    } else {
+    } else if (channel->refused) {
         control_log(openssh->tunnel,
             "the server opens no session: its silence will not be noticed cause=\"%s\"",
             why ? why : "");

@@ -291,7 +291,8 @@ int openssh_add(struct openssh *openssh, int fd, const char *target, const char 
 
 /* ---- the loop ---- */
 
-/* Whether the server opened it nobody tells; that it lives, its answers to others do. */
+/* Whether the server opened it nobody tells; that it lives, its answers to others do. Where
+ * nobody can be asked, no answer tells nothing. */
 static void on_late(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
@@ -301,7 +302,8 @@ static void on_late(evutil_socket_t fd, short what, void *argument)
     struct openssh *openssh = stream->openssh;
     bool waits = stream->state == STREAM_WAITS || stream->state == STREAM_TRIES;
     bool heard = openssh->keepalive.heard_ms >= stream->arrived_ms;
-    if (stream->state == STREAM_DEAD || stream->answered || (heard && !waits)) {
+    bool unknown = heard || openssh->channel.refused;
+    if (stream->state == STREAM_DEAD || stream->answered || (unknown && !waits)) {
         return;
     }
     if (!stream->asked) {

@@ -44,6 +44,7 @@ struct target {
 struct openssh_channel {
     struct mux *mux; /* in proxy mode */
     enum { CHAN_JOINING, CHAN_NONE, CHAN_OPENING, CHAN_OPEN, CHAN_ENDING } state;
+    bool opened;                 /* the server has opened one before */
     bool refused;                /* the server opens no session: there is nobody to ask */
     bool wanted;                 /* it is to be opened again, in a moment */
     bool used;                   /* a command was run in it */
@@ -56,6 +57,7 @@ struct openssh_channel {
     struct event *leave;  /* a command that has reported ends by itself, or else */
     struct event *reopen; /* not at once: the server must have noticed the close */
     int tries;            /* of opening since the last close */
+    int refusals;         /* of all opens */
 };
 
 struct openssh_run {
@@ -153,6 +155,8 @@ int openssh_channel_start(struct openssh *openssh);
 void openssh_channel_stop(struct openssh *openssh);
 /* Ask the server for a sign of life. */
 void openssh_channel_ask(struct openssh *openssh);
+/* Whether silence tells anything: there is something that the server must answer. */
+bool openssh_channel_can_ask(const struct openssh *openssh);
 /* Begin the command that waits, as soon as a session is there. */
 void openssh_channel_want_run(struct openssh *openssh);
 

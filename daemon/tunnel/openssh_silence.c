@@ -52,9 +52,8 @@ static void on_timer(evutil_socket_t fd, short what, void *argument)
     if (openssh->phase != OPENSSH_UP) {
         return;
     }
-    if (openssh->channel.refused || openssh->channel.state == CHAN_ENDING) {
-        /* nobody can be asked */
-        openssh_life_heard(openssh);
+    if (!openssh_channel_can_ask(openssh)) {
+        keepalive_pause(&openssh->keepalive, clock_monotonic_ms());
     }
     unsigned acts = keepalive_step(&openssh->keepalive, clock_monotonic_ms(), clock_boot_ms());
     if (acts & KEEPALIVE_DEGRADE) {

@@ -234,3 +234,38 @@ def test_many_refusals_leave_nothing(tunnel: Tunnel, home: Path, target) -> None
     wait_until(
         lambda: len(list(Path(f"/proc/{master(tunnel)}/fd").iterdir())) < 20, "ssh's descriptors"
     )
+
+
+@pytest.fixture
+def held(quick: Tunnel, home: Path) -> Iterator[Tunnel]:
+    """A command that hangs holds the only session that the server allows."""
+    pid = home / "held"
+    told = quick.run(f"echo $$ >{pid}; exec sleep 600", 1000)
+    assert "did not report in time" in told["TEXT"]
+    yield quick
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def state(tunnel: Tunnel) -> str:
+    return tunnel.now()["TUNNEL_STATE"]
+
+
+def test_silence_is_noticed_without_a_session(held: Tunnel, server: Sshd) -> None:
+    """No other can be opened: the server is asked for one, and its no is a sign of life."""
+    assert "the server refused a session" in held.run("true")["TEXT"]
+    assert state(held) == "UP"
+    server.freeze()
+    wait_until(lambda: state(held) == "DEGRADED", "the silence to be noticed")
+    server.thaw()
+    wait_until(lambda: state(held) == "UP", "the sign of life")
+
+
+def test_a_close_that_nobody_confirms_is_no_sign_of_life(held: Tunnel, server: Sshd) -> None:
+    """The next command has the session closed, and the one after that is asked for."""
+    server.freeze()
+    wait_until(lambda: state(held) == "DEGRADED", "the silence to be noticed")
+    told = held.run("true", 9000)
+    assert "did not open a session in time" in told["TEXT"]
+    assert state(held) == "DEGRADED"
+    server.thaw()
+    wait_until(lambda: state(held) == "UP", "the sign of life")

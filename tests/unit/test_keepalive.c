@@ -102,6 +102,18 @@ static void a_need_is_answered_soon(void)
     CHECK_INT(at(21000 + 2000 * COUNT), 0);
 }
 
+/* Nobody can be asked: that silence tells nothing, and what was heard last stays true. */
+static void a_pause_is_no_silence(void)
+{
+    begin(DEAD);
+    CHECK(keepalive_need(&k, START + 1000));
+    keepalive_pause(&k, START + INTERVAL * COUNT * 2);
+    CHECK_INT(at(INTERVAL * COUNT * 2), 0);
+    CHECK_INT(k.heard_ms, START);
+    CHECK_INT(next(), INTERVAL * COUNT * 2 + 2000 * COUNT);
+    CHECK_INT(at(INTERVAL * COUNT * 2 + 2000 * COUNT), KEEPALIVE_DEGRADE | KEEPALIVE_ASK);
+}
+
 int main(void)
 {
     asks_when_idle();
@@ -110,5 +122,6 @@ int main(void)
     a_suspend_is_no_silence();
     one_question_at_a_time();
     a_need_is_answered_soon();
+    a_pause_is_no_silence();
     return check_result();
 }
