@@ -130,6 +130,7 @@ static void do_upgrade(struct daemon *daemon)
 static void end(struct daemon *daemon)
 {
     worker_drain(daemon->manager->io, 5000);
+    worker_drain(daemon->manager->work, 2000); /* leases are given back there */
     event_base_loopbreak(daemon->base);
 }
 
@@ -212,12 +213,7 @@ static void upgrade(void *context, const char *path, manager_done *done, void *d
 static bool holds_lease(void *context)
 {
     struct daemon *daemon = context;
-    struct lease again;
-    if (!lease_is_held(&daemon->lease) && access(daemon->lease.path, F_OK) &&
-        !lease_acquire(&daemon->manager->home, daemon->lease.path, &again, NULL)) {
-        daemon->lease = again;
-    }
-    return lease_is_held(&daemon->lease);
+    return lease_keep(&daemon->manager->home, &daemon->lease, NULL, NULL) != 1;
 }
 
 static void shutdown_daemon(void *context, bool services)
@@ -387,10 +383,10 @@ int main(int argc, char **argv)
     if (!code) {
         code = serve(&daemon, &home, config, &options, &err);
         char path[PATH_MAX];
-        if (lease_is_held(&daemon.lease) && !home_path(&home, path, "run", "gearsd.sck")) {
+        if (lease_is_held(&daemon.lease) == 1 && !home_path(&home, path, "run", "gearsd.sck")) {
             unlink(path);
         }
-        if (lease_is_held(&daemon.lease) && daemon.manager && daemon.manager->ending &&
+        if (lease_is_held(&daemon.lease) == 1 && daemon.manager && daemon.manager->ending &&
             all_stopped(&daemon)) {
             home_drop_sockets(&home);
             home_drop_short(&home);

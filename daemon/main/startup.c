@@ -116,19 +116,19 @@ static int wait_for_other(struct home *home, struct error *err)
 int startup_claim(struct home *home, struct options *options, struct lease *lease,
     int *listener, struct error *err)
 {
-    char path[PATH_MAX], lease_path[PATH_MAX];
-    if (home_path(home, lease_path, "run", "gearsd.lease")) {
+    char path[PATH_MAX], lease_file[PATH_MAX];
+    if (home_path(home, lease_file, "run", "gearsd.lease")) {
         return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
     }
     if (options->listener >=
         0) { /* the same process after an upgrade: the lease is still ours */
-        snprintf(lease->path, sizeof lease->path, "%s", lease_path);
+        snprintf(lease->path, sizeof lease->path, "%s", lease_file);
         snprintf(lease->nonce, sizeof lease->nonce, "%s", options->nonce);
         fcntl(options->listener, F_SETFD, FD_CLOEXEC);
         *listener = options->listener;
         return home_make_run(home, err);
     }
-    int code = lease_acquire(home, lease_path, lease, err);
+    int code = lease_acquire(home, lease_file, lease, NULL, err);
     if (code == 1) {
         return wait_for_other(home, err);
     }

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "daemon/core/lease.h"
+#include "common/lease.h"
 
 struct options {
     int ready_fd; /* write "ready\n" or "error: …\n" here; −1: none (then stay in foreground) */

@@ -40,19 +40,12 @@ static void free_job(struct connect_job *job)
 
 static int claim(struct connect_job *job, struct error *err)
 {
-    char path[PATH_MAX];
+    struct lease_seen by;
     const char *name = job->config->name;
-    if (job->lease.nonce[0] && lease_is_held(&job->lease)) {
-        return 0;
-    }
-    snprintf(path, sizeof path, "%s/run/%s.lease", job->home.root, name);
-    int code = lease_acquire(&job->home, path, &job->lease, err);
-    if (code) {
-        job->lease.nonce[0] = 0;
-    }
+    int code = lease_keep(&job->home, &job->lease, &by, err);
     if (code == 1) {
-        char host[HOST_NAME_SIZE];
-        lease_holder(path, host, job->held_by);
+        job->lease.nonce[0] = 0;
+        snprintf(job->held_by, sizeof job->held_by, "%s", by.node);
         return error_set(err, -EEXIST,
             "%s is served by the hub %s; run: ssh %s -t gearsctl attach %s, or move it here: "
             "gearsctl takeover %s",
@@ -161,7 +154,11 @@ static void on_prepared(void *context, int code, const struct error *err)
         fail(hop, LINK_CAUSE_CANCELLED, "the login was given up");
     } else if (code == -EEXIST) {
         hop_finish_visitors(hop, code, words.text);
-        fail(hop, LINK_CAUSE_CANCELLED, words.text);
+        if (hop->machine.wanted) { /* it was this hub's */
+            hub_lose(hop, job->held_by);
+        } else {
+            fail(hop, LINK_CAUSE_CANCELLED, words.text);
+        }
     } else if (code ||
                (code = tunnel_start(hop, job->hops, job->count, job->attended, &words))) {
         fail(hop, LINK_CAUSE_FAILED, words.text);

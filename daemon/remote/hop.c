@@ -11,8 +11,6 @@
 #include "common/clock.h"
 #include "daemon/core/log.h"
 
-enum { LEASE_FRESH_MS = 2000 };
-
 void hop_set_message(struct hop *hop, const char *format, ...)
 {
     va_list args;
@@ -67,7 +65,11 @@ static void carry_out(struct hop *hop, unsigned actions)
         hop_connect(hop, actions & HOP_ACT_CONNECT);
     }
     if (actions & HOP_ACT_CLOSE) {
-        tunnel_close(hop, LINK_CAUSE_CANCELLED, "closed by its user");
+        char words[HOP_TEXT] = "closed by its user";
+        if (hop->held_by[0]) { /* lost to another hub, as its message says */
+            snprintf(words, sizeof words, "%s", hop->message);
+        }
+        tunnel_close(hop, LINK_CAUSE_CANCELLED, words);
     }
 }
 
@@ -139,9 +141,7 @@ void hop_apply(struct hop *hop, enum hop_event event)
         hop_finish_visitors(hop, -EACCES, hop->message);
     }
     hop_changed(hop);
-    if (!hop->machine.wanted && after == HOP_DOWN && event != HOP_PROMPTED) {
-        hub_release(hop); /* nothing here serves the name any more */
-    }
+    hub_settle(hop);
 }
 
 void hop_tell_step(struct hop *hop, const char *words)
@@ -189,80 +189,19 @@ static struct hop_visitor *find_asked(struct hop *hop)
     return visitor;
 }
 
-/* The holder of a name revalidates before it lets a human pay for it. */
-struct lease_job {
-    struct remote *remote;
-    struct lease lease;
-    char cluster[33], prompt_id[NONCE_TEXT_SIZE], holder[HOST_NAME_SIZE];
-};
-
-static int run_lease_job(void *context, struct error *err)
+void hop_show_prompt(struct hop *hop)
 {
-    struct lease_job *job = context;
-    (void)err;
-    if (lease_is_held(&job->lease)) {
-        return 0;
+    struct hop_visitor *visitor = find_asked(hop);
+    if (visitor) {
+        visitor->prompt(visitor, &hop->prompt);
     }
-    char host[HOST_NAME_SIZE];
-    lease_holder(job->lease.path, host, job->holder);
-    return -ESTALE;
-}
-
-static void lose_lease(struct hop *hop, const char *holder)
-{
-    const char *who = *holder ? holder : "nobody";
-    snprintf(hop->held_by, sizeof hop->held_by, "%s", holder);
-    hop->lease.nonce[0] = 0;
-    routes_drop(hop);
-    hop_set_message(hop, "run/%s.sck is held by %s now", hop->config->name, who);
-    hop_note(hop, "taken-over", "run/%s.sck is held by %s now; the hop here is closed",
-        hop->config->name, who);
-    hop->machine.cause = LINK_CAUSE_CANCELLED;
-    hop_apply(hop, HOP_LOGOUT);
-}
-
-static void on_lease_checked(void *context, int code, const struct error *err)
-{
-    (void)err;
-    struct lease_job *job = context;
-    struct hop *hop = remote_find(job->remote, job->cluster);
-    bool same = hop && !strcmp(hop->lease.nonce, job->lease.nonce);
-    if (same && code) {
-        hop_finish_visitors(
-            hop, -EEXIST, "another hub took over while this one was logging in");
-        lose_lease(hop, job->holder);
-    } else if (same && job->prompt_id[0] && !strcmp(hop->prompt.id, job->prompt_id)) {
-        struct hop_visitor *visitor = find_asked(hop);
-        if (visitor) {
-            visitor->prompt(visitor, &hop->prompt);
-        }
-    }
-    free(job);
-}
-
-static int check_lease(struct hop *hop, const char *prompt_id)
-{
-    struct lease_job *job = calloc(1, sizeof *job);
-    if (!job) {
-        return -ENOMEM;
-    }
-    *job = (struct lease_job){.remote = hop->remote, .lease = hop->lease};
-    snprintf(job->cluster, sizeof job->cluster, "%s", hop->config->name);
-    snprintf(job->prompt_id, sizeof job->prompt_id, "%s", prompt_id);
-    hop->lease_checked_ms = clock_monotonic_ms();
-    int code = worker_submit(hop->remote->manager->work, run_lease_job, on_lease_checked, job);
-    if (code) {
-        free(job);
-    }
-    return code;
 }
 
 void hop_revalidate(struct hop *hop)
 {
     pulse_check(hop);
-    if (hop->lease.nonce[0] && hop->machine.wanted &&
-        clock_monotonic_ms() - hop->lease_checked_ms >= LEASE_FRESH_MS) {
-        check_lease(hop, "");
+    if (hop->machine.wanted && !hub_is_fresh(hop)) {
+        hub_check(hop, "");
     }
 }
 
@@ -271,7 +210,8 @@ void hop_ask(struct hop *hop, struct hop_prompt *prompt)
     hop_prompt_finish(&hop->prompt);
     hop->prompt = *prompt;
     *prompt = (struct hop_prompt){0};
-    if (!find_asked(hop) || check_lease(hop, hop->prompt.id)) {
+    /* The holder of a name revalidates before it lets a human pay for it. */
+    if (!find_asked(hop) || hub_check(hop, hop->prompt.id)) {
         tunnel_close(hop, LINK_CAUSE_AUTH_NEEDED, "nobody is here to answer");
         return;
     }

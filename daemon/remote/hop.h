@@ -5,7 +5,7 @@
 #define REMOTE_HOP_H
 
 #include "common/ssh_hop.h"
-#include "daemon/core/lease.h"
+#include "common/lease.h"
 #include "daemon/remote/hop_machine.h"
 #include "daemon/remote/place.h"
 #include "daemon/service/manager.h"
@@ -77,7 +77,7 @@ struct hop {
 
     struct hop_prompt prompt;
     struct hop_visitor *visitors;
-    struct lease lease;           /* of run/<cluster>.sck; nonce "" when not held */
+    struct lease lease;           /* of run/<cluster>.sck */
     char held_by[HOST_NAME_SIZE]; /* another hub; "" */
     int64_t lease_checked_ms;
     struct relay_route routes[HOP_ROUTES];
@@ -148,6 +148,7 @@ void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call);
 void hop_tell_step(struct hop *hop, const char *words);
 void hop_finish_visitors(struct hop *hop, int code, const char *words);
 void hop_ask(struct hop *hop, struct hop_prompt *prompt); /* takes what the prompt holds */
+void hop_show_prompt(struct hop *hop);                    /* to whom it is for */
 void hop_drop_prompt(struct hop *hop);
 /* connect.c: find out where to connect, then start the tunnel. */
 void hop_connect(struct hop *hop, bool attended);
@@ -174,8 +175,18 @@ void routes_drop(struct hop *hop);
 /* hop_store.c: state/<host>/hop/<cluster>.rec */
 void hop_store(struct hop *hop);
 void hop_load(struct hop *hop); /* blocking */
-/* hub.c: give the right to run/<cluster>.sck back. */
-void hub_release(struct hop *hop);
+/* hub.c: the right to run/<cluster>.sck. */
+/* Give it back if nothing here needs it now. */
+void hub_settle(struct hop *hop);
+/* It is another hub's: close what there is, and want it no more. */
+void hub_lose(struct hop *hop, const char *holder);
+/* See whether it is still ours, then show the prompt of this id ("": none). 0 or a negative
+ * errno: that cannot be found out now. */
+int hub_check(struct hop *hop, const char *prompt_id);
+bool hub_is_fresh(const struct hop *hop); /* it was seen a moment ago */
+/* Blocking (start-up only): take it again for what an earlier gearsd left, or give it back.
+ * False: it is lost, and the hop closes. */
+bool hub_reclaim(struct hop *hop, bool needed);
 /* expiry.c */
 void expiry_arm(struct hop *hop);
 /* outage.c: after a change of state; when to try again; whether one more try begins or fails,

@@ -6,10 +6,9 @@
 
 #include "common/clock.h"
 #include "common/file.h"
+#include "daemon/core/await.h"
 #include "daemon/core/log.h"
 #include "daemon/remote/hop.h"
-
-enum { ADOPT_MS = 250 };
 
 static bool is_idle(const struct hop *hop)
 {
@@ -52,6 +51,7 @@ static struct hop *add(struct remote *remote, const struct cluster_config *confi
     hop->remote = remote;
     hop->config = copy;
     hop->since_us = clock_utc_us();
+    lease_path(&remote->manager->home, copy->name, hop->lease.path);
     while (*end) {
         end = &(*end)->next;
     }
@@ -113,83 +113,41 @@ void remote_reconfigure(struct remote *remote)
     remote->version++;
 }
 
-/* Take the lease again that an earlier gearsd of this host held for its hop. */
-static void reclaim(struct hop *hop)
-{
-    char path[PATH_MAX];
-    const struct home *home = &hop->remote->manager->home;
-    snprintf(path, sizeof path, "%s/run/%s.lease", home->root, hop->config->name);
-    snprintf(hop->lease.path, sizeof hop->lease.path, "%s", path);
-    if (hop->lease.nonce[0] && lease_is_held(&hop->lease)) {
-        /* Ours, from before this gearsd or its exec: renewed, as the process may be another. */
-        if (lease_take_over(home, path, &hop->lease, NULL)) {
-            hop->lease.nonce[0] = 0;
-        }
-        return;
-    }
-    if (lease_acquire(home, path, &hop->lease, NULL)) {
-        hop->lease.nonce[0] = 0;
-        char host[HOST_NAME_SIZE];
-        lease_holder(path, host, hop->held_by);
-    }
-}
-
 static void restore(struct hop *hop)
 {
     hop_load(hop);
     place_load(&hop->remote->manager->home, hop->config->name, &hop->place);
-    bool running = tunnel_adopt(hop);
-    if (!running && !hop->machine.wanted) {
-        return;
-    }
-    reclaim(hop);
-    if (!hop->lease.nonce[0]) {
-        hop_note(
-            hop, "taken-over", "run/%s.sck is held by %s now", hop->config->name, hop->held_by);
-        hop->machine.wanted = false;
-        if (running) {
-            tunnel_close(hop, LINK_CAUSE_CANCELLED, "another hub took over");
+    bool running = tunnel_adopt(hop), needed = running || hop->machine.wanted;
+    if (hub_reclaim(hop, needed) && needed) {
+        hop_store(hop);
+        if (!running) {
+            hop_apply(hop, HOP_RESTORED);
         }
-        return;
-    }
-    hop_store(hop);
-    if (!running) {
-        hop_apply(hop, HOP_RESTORED);
     }
 }
 
-static void on_limit(evutil_socket_t fd, short what, void *argument)
+/* A tunnel that was found has not said yet how it is. */
+static bool is_unheard(const struct hop *hop)
 {
-    (void)fd;
-    (void)what;
-    *(bool *)argument = true;
+    return hop->tunnel && hop->machine.state == HOP_DOWN && !hop->machine.closing;
 }
 
-/* Nobody is served before the tunnels found have said how they are; a stopped one is waited for
- * ADOPT_MS at most, and then counts as silent: the connection it holds may have cost a human.
- */
+static bool waits(const void *context)
+{
+    const struct hop *hop = ((const struct remote *)context)->hops;
+    while (hop && !is_unheard(hop)) {
+        hop = hop->next;
+    }
+    return hop != NULL;
+}
+
+/* Nobody is served before; a stopped one counts as silent then: the connection it holds may
+ * have cost a human. */
 static void await_found(struct remote *remote)
 {
-    bool over = false, waits = true;
-    struct timeval limit = {0, ADOPT_MS * 1000};
-    struct event *timer = evtimer_new(remote->manager->base, on_limit, &over);
-    if (!timer || event_add(timer, &limit)) {
-        over = true;
-    }
-    while (!over && waits) {
-        waits = false;
-        for (struct hop *hop = remote->hops; hop; hop = hop->next) {
-            waits |= hop->tunnel && hop->machine.state == HOP_DOWN;
-        }
-        if (waits) {
-            event_base_loop(remote->manager->base, EVLOOP_ONCE);
-        }
-    }
-    if (timer) {
-        event_free(timer);
-    }
+    await_while(remote->manager->base, AWAIT_FOUND_MS, waits, remote);
     for (struct hop *hop = remote->hops; hop; hop = hop->next) {
-        if (hop->tunnel && hop->machine.state == HOP_DOWN) {
+        if (is_unheard(hop)) {
             pulse_missed(hop);
         }
     }

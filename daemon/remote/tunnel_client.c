@@ -61,6 +61,9 @@ static void adopt_state(struct hop *hop, bool human)
     struct hop_machine *machine = &hop->machine;
     hop->tunnel->adopted = false;
     machine->human = human;
+    if (machine->closing) { /* lost to another hub before it could say this */
+        return;
+    }
     machine->state = hop->tunnel->state == LINK_TUNNEL_UP         ? HOP_UP
                      : hop->tunnel->state == LINK_TUNNEL_DEGRADED ? HOP_DEGRADED
                                                                   : HOP_CONNECTING;

@@ -11,9 +11,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "daemon/core/await.h"
 #include "daemon/core/log.h"
-
-enum { ADOPT_MS = 250 };
 
 struct service *manager_find(struct manager *manager, const char *name)
 {
@@ -283,39 +282,17 @@ static void start_enabled(struct manager *manager)
     }
 }
 
-static void on_limit(evutil_socket_t fd, short what, void *argument)
+/* Nobody is served before the keepers found have said how their services are, and the relay
+ * its counters. */
+static bool is_unanswered(const void *context)
 {
-    (void)fd;
-    (void)what;
-    *(bool *)argument = true;
-}
-
-static bool is_unanswered(const struct manager *manager)
-{
+    const struct manager *manager = context;
     for (const struct service *s = manager->services; s; s = s->next) {
         if (s->keeper && !s->pid) {
             return true;
         }
     }
     return relay_client_is_settling(manager->relay);
-}
-
-/* Nobody is served before the keepers found have said how their services are, and the relay
- * its counters; a stopped one is waited for ADOPT_MS at most. */
-static void await_found(struct manager *manager)
-{
-    bool over = false;
-    struct timeval limit = {0, ADOPT_MS * 1000};
-    struct event *timer = evtimer_new(manager->base, on_limit, &over);
-    if (!timer || event_add(timer, &limit)) {
-        over = true;
-    }
-    while (!over && is_unanswered(manager)) {
-        event_base_loop(manager->base, EVLOOP_ONCE);
-    }
-    if (timer) {
-        event_free(timer);
-    }
 }
 
 int manager_init(struct manager *manager, struct event_base *base, const struct home *home,
@@ -348,7 +325,7 @@ int manager_init(struct manager *manager, struct event_base *base, const struct 
     if (!manager->relay) {
         return error_set(err, -ENOMEM, "out of memory");
     }
-    await_found(manager);
+    await_while(base, AWAIT_FOUND_MS, is_unanswered, manager);
     start_enabled(manager);
     return 0;
 }

@@ -1,0 +1,26 @@
+/* A bounded wait on the loop, before anybody is served. */
+#include "daemon/core/await.h"
+
+static void on_limit(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    *(bool *)argument = true;
+}
+
+void await_while(struct event_base *base, int64_t ms, bool (*waits)(const void *context),
+    const void *context)
+{
+    bool over = false;
+    struct timeval limit = {ms / 1000, ms % 1000 * 1000};
+    struct event *timer = evtimer_new(base, on_limit, &over);
+    if (!timer || event_add(timer, &limit)) {
+        over = true;
+    }
+    while (!over && waits(context)) {
+        event_base_loop(base, EVLOOP_ONCE);
+    }
+    if (timer) {
+        event_free(timer);
+    }
+}
