@@ -1,5 +1,5 @@
-/* What a user may ask of a service. Each act is first made durable, then done, then answered.
- */
+/* What a user may ask of a service. Each act is first made durable, then done, then answered
+ * (act.c). */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,19 +9,7 @@
 
 #include "common/file.h"
 #include "daemon/core/log.h"
-#include "daemon/service/manager.h"
-
-enum { SLOW_MS = 1000 };
-
-struct act {
-    struct manager *manager;
-    char name[33];
-    enum service_event event;
-    bool has_event, is_run, applied;
-    struct event *slow; /* fires when the record takes long */
-    manager_done *done;
-    void *context;
-};
+#include "daemon/service/act.h"
 
 static void answer(manager_done *done, void *context, int code, const struct error *err)
 {
@@ -30,159 +18,69 @@ static void answer(manager_done *done, void *context, int code, const struct err
     }
 }
 
-static void drop(struct service *service)
+static void submit_event(
+    struct service *service, enum service_event event, manager_done *done, void *context)
 {
-    relay_client_forget(service->manager->relay, service);
-    manager_drop(service->manager, service);
-}
-
-/* The record could not be written. A stop is carried out all the same: who is out of quota must
- * be able to end things; anything else changes nothing. */
-static void refuse(struct act *act, struct service *service, int code, const struct error *err)
-{
-    struct error words = *err;
-    if (act->has_event && act->event == EVENT_STOP) {
-        service_apply(service, EVENT_STOP);
-        error_set(&words, code,
-            "it is being stopped, but that cannot be recorded, so a new gearsd may start it "
-            "again: %s",
-            err->text);
-    } else if (act->has_event) {
-        service->wish.wanted = service->machine.wanted;
-        service->wish.fresh = service->wish.again = false;
-        manager_note(
-            service->manager, service, "refused", "not recorded, so not done: %s", err->text);
-    }
-    answer(act->done, act->context, code, &words);
-    if (act->is_run) {
-        drop(service);
+    struct act *act = act_create(service, done, context);
+    if (act) {
+        act->has_event = true;
+        act->event = event;
+        act_submit(act);
     }
 }
 
-/* The state's filesystem hangs. Nothing may begin before it is recorded; an end may, and is
- * only answered when it is. */
-static void on_slow(evutil_socket_t fd, short what, void *argument)
-{
-    (void)fd;
-    (void)what;
-    struct act *act = argument;
-    struct service *service = manager_find(act->manager, act->name);
-    if (service) {
-        manager_note(act->manager, service, "storage",
-            "the filesystem of the state has not answered for %d s; what was asked waits",
-            SLOW_MS / 1000);
-    }
-    if (service && act->has_event && act->event == EVENT_STOP) {
-        act->applied = true;
-        service_apply(service, EVENT_STOP);
-    }
-}
-
-static void on_durable(void *context, int code, const struct error *err)
-{
-    struct act *act = context;
-    struct service *service = manager_find(act->manager, act->name);
-    if (act->slow) {
-        event_free(act->slow);
-    }
-    if (service && code) {
-        refuse(act, service, code, err);
-    } else {
-        if (service && act->has_event && !act->applied) {
-            service_apply(service, act->event);
-        }
-        answer(act->done, act->context, code, err);
-    }
-    free(act);
-}
-
-static bool is_idle(const struct service *service)
-{
-    enum service_state state = service->machine.state;
-    return state == SERVICE_STOPPED || state == SERVICE_FAILED;
-}
-
-static void set_wish(struct service *service, enum service_event event)
-{
-    bool runs = !is_idle(service) && service->machine.state != SERVICE_BACKOFF;
-    service->wish.wanted = event == EVENT_START || event == EVENT_RESTART;
-    service->wish.fresh = service->wish.wanted && !runs;
-    service->wish.again =
-        service->wish.wanted && runs &&
-        (event == EVENT_RESTART || service->machine.state == SERVICE_STOPPING);
-}
-
-/* Record the wish `event` (when has_event) and go on in on_durable. */
-static void submit(struct service *service, bool has_event, enum service_event event,
-    manager_done *done, void *context)
-{
-    struct act *act = calloc(1, sizeof *act);
-    struct error err = {"out of memory"};
-    if (!act || service->removing) {
-        int code = act ? error_set(&err, -EBUSY, "it is being removed") : -ENOMEM;
-        free(act);
-        answer(done, context, code, &err);
-        return;
-    }
-    *act = (struct act){.manager = service->manager,
-        .event = event,
-        .has_event = has_event,
-        .is_run = has_event && service->adhoc && !service->recorded,
-        .done = done,
-        .context = context};
-    snprintf(act->name, sizeof act->name, "%s", service->config->name);
-    if (has_event) {
-        set_wish(service, event);
-    }
-    service->recorded = true;
-    act->slow = evtimer_new(service->manager->base, on_slow, act);
-    if (act->slow) {
-        event_add(act->slow, &(struct timeval){.tv_sec = SLOW_MS / 1000});
-    }
-    store_submit(service, on_durable, act);
-}
-
-static void replace_string(char **slot, const char *value)
+static int replace_string(char **slot, const char *value)
 {
     char *copy = strdup(value);
-    if (copy) {
-        free(*slot);
-        *slot = copy;
+    if (!copy) {
+        return -ENOMEM;
     }
+    free(*slot);
+    *slot = copy;
+    return 0;
 }
 
-/* At a start from rest the newest configuration counts. */
-static void refresh_config(struct service *service)
+/* What the next start goes by: the newest configuration when it starts from rest, and what was
+ * said with the start. NULL in *out: what it has. 0 or -ENOMEM. */
+static int make_start_config(const struct service *service, const char *workspace,
+    const char *env, struct service_config **out)
 {
+    struct service_terms terms;
+    act_terms(service, &terms);
     const struct service_config *fresh =
-        config_find(service->manager->config, service->config->name);
-    struct service_config *copy = fresh && !service->adhoc ? service_config_copy(fresh) : NULL;
-    if (copy) {
-        service_config_destroy(service->config);
-        service->config = copy;
-        service->machine.policy = copy->restart;
+        service_is_idle(service) && !service->adhoc
+            ? config_find(service->manager->config, service->config->name)
+            : NULL;
+    *out = NULL;
+    if (!fresh && !workspace && !env) {
+        return 0;
     }
+    *out = service_config_copy(fresh ? fresh : terms.config);
+    if (!*out || (workspace && replace_string(&(*out)->workspace, workspace)) ||
+        (env && replace_string(&(*out)->env, env))) {
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 void manager_start(struct manager *manager, struct service *service, const char *workspace,
     const char *env, manager_done *done, void *context)
 {
+    struct error err;
     if (manager->ending) {
-        struct error err = {"gearsd is shutting down"};
+        error_set(&err, -ESHUTDOWN, "gearsd is shutting down");
         answer(done, context, -ESHUTDOWN, &err);
         return;
     }
-    if (is_idle(service)) {
-        refresh_config(service);
-    }
-    if (workspace) {
-        replace_string(&service->config->workspace, workspace);
-    }
-    if (env) {
-        replace_string(&service->config->env, env);
-    }
     log_audit("start service=%s", service->config->name);
-    submit(service, true, EVENT_START, done, context);
+    struct act *act = act_create(service, done, context);
+    if (act && make_start_config(service, workspace, env, &act->config)) {
+        act_refuse(act, error_set(&err, -ENOMEM, "out of memory"), &err);
+    } else if (act) {
+        act->has_event = true;
+        act->event = EVENT_START;
+        act_submit(act);
+    }
 }
 
 void manager_stop(
@@ -190,7 +88,7 @@ void manager_stop(
 {
     (void)manager;
     log_audit("stop service=%s", service->config->name);
-    submit(service, true, EVENT_STOP, done, context);
+    submit_event(service, EVENT_STOP, done, context);
 }
 
 void manager_restart(
@@ -198,43 +96,82 @@ void manager_restart(
 {
     (void)manager;
     log_audit("restart service=%s", service->config->name);
-    submit(service, true, EVENT_RESTART, done, context);
+    submit_event(service, EVENT_RESTART, done, context);
 }
 
 void manager_enable(struct manager *manager, struct service *service, bool enabled,
     manager_done *done, void *context)
 {
     (void)manager;
-    service->enabled = enabled;
     log_audit("%s service=%s", enabled ? "enable" : "disable", service->config->name);
-    submit(service, false, EVENT_START, done, context);
+    struct act *act = act_create(service, done, context);
+    if (act) {
+        act->has_enabled = true;
+        act->enabled = enabled;
+        act_submit(act);
+    }
+}
+
+/* One that was asked for and is not recorded yet counts. */
+static bool port_is_taken(struct manager *manager, const struct service *mine, int port)
+{
+    bool taken = false;
+    for (struct service *s = manager->services; s && port; s = s->next) {
+        struct service_terms terms;
+        act_terms(s, &terms);
+        taken |= s != mine && terms.forward_port == port;
+    }
+    return taken;
 }
 
 void manager_forward(struct manager *manager, struct service *service, int port,
     manager_done *done, void *context)
 {
-    if (service->forward_port && service->forward_port != port) {
-        relay_client_unlisten_port(manager->relay, service, service->forward_port);
+    struct error err;
+    if (port_is_taken(manager, service, port)) {
+        error_set(&err, -EADDRINUSE, "port %d is being given to another service", port);
+        answer(done, context, -EADDRINUSE, &err);
+        return;
     }
-    service->forward_port = (uint16_t)port;
     log_audit("forward service=%s port=%d", service->config->name, port);
-    relay_client_put(manager->relay, service);
-    submit(service, false, EVENT_START, done, context);
+    struct act *act = act_create(service, done, context);
+    if (act) {
+        act->has_port = true;
+        act->port = (uint16_t)port;
+        act_submit(act);
+    }
+}
+
+/* Its record is being written or removed: who drops it now would lose the one or the other. */
+static bool is_being_changed(const struct service *service)
+{
+    return service->removing || service->acts;
+}
+
+static const char *change_words(const struct service *service)
+{
+    return service->removing ? "it is being removed; try again in a moment"
+                             : "what was asked of it before is still being recorded; try again";
 }
 
 struct service *manager_run(struct manager *manager, struct service_config *config,
     manager_done *done, void *context, struct error *err)
 {
     struct service *old = manager_find(manager, config->name);
-    if (old && (!old->adhoc || !is_idle(old))) {
+    if (old && (!old->adhoc || !service_is_idle(old))) {
         error_set(err, -EEXIST, "%s exists already and is %s; choose another name%s",
             config->name, service_state_name(old->machine.state),
             old->adhoc ? " or run: gearsctl stop, then gearsctl remove" : "");
         service_config_destroy(config);
         return NULL;
     }
+    if (old && is_being_changed(old)) {
+        error_set(err, -EBUSY, "%s", change_words(old));
+        service_config_destroy(config);
+        return NULL;
+    }
     if (old) {
-        drop(old);
+        service_drop(old);
     }
     struct service *service = manager_add(manager, config);
     if (!service) {
@@ -243,7 +180,7 @@ struct service *manager_run(struct manager *manager, struct service_config *conf
     }
     service->adhoc = true;
     log_audit("run service=%s", service->config->name);
-    submit(service, true, EVENT_START, done, context);
+    submit_event(service, EVENT_START, done, context);
     return service;
 }
 
@@ -276,12 +213,13 @@ static void on_removed(void *context, int code, const struct error *err)
     struct removal *removal = context;
     struct manager *manager = removal->manager;
     struct service *service = manager_find(manager, removal->name);
-    if (service) {
+    bool same = service && service->removing; /* not one that a reload put in its place */
+    if (same) {
         service->removing = false;
     }
-    if (service && !code) {
+    if (same && !code) {
         manager_note(manager, NULL, "removed", "%s was removed", removal->name);
-        drop(service);
+        service_drop(service);
     }
     answer(removal->done, removal->context, code, err);
     free(removal);
@@ -295,26 +233,29 @@ void manager_remove(
     int code = 0;
     if (!service->adhoc && !service->orphaned) {
         code = error_set(&err, -EPERM, "%s is defined in gears.conf; remove it there", name);
-    } else if (!is_idle(service) || service->removing) {
+    } else if (!service_is_idle(service)) {
         code = error_set(&err, -EBUSY, "%s is %s; stop it first", name,
             service_state_name(service->machine.state));
+    } else if (is_being_changed(service)) {
+        code = error_set(&err, -EBUSY, "%s", change_words(service));
     }
-    struct removal *removal = code ? NULL : calloc(1, sizeof *removal);
+    if (code) {
+        answer(done, context, code, &err);
+        return;
+    }
+    struct removal *removal = calloc(1, sizeof *removal);
     if (removal) {
         *removal = (struct removal){.manager = manager, .done = done, .context = context};
         snprintf(removal->name, sizeof removal->name, "%s", name);
         log_audit("remove service=%s", name);
         service->removing = true;
-        code = worker_submit(manager->io, run_removal, on_removed, removal);
-    }
-    if (!code && removal) {
-        return;
-    }
-    if (!code || removal) {
-        code = error_set(&err, -EAGAIN, "the record cannot be removed now; try again");
+        if (!worker_submit(manager->io, run_removal, on_removed, removal)) {
+            return;
+        }
     }
     service->removing = false;
     free(removal);
+    code = error_set(&err, -EAGAIN, "the record cannot be removed now; try again");
     answer(done, context, code, &err);
 }
 
@@ -334,7 +275,7 @@ int manager_signal(struct service *service, int signal, struct error *err)
 void manager_reset_failed(struct service *service, manager_done *done, void *context)
 {
     if (service->machine.state == SERVICE_FAILED) {
-        submit(service, true, EVENT_RESET_FAILED, done, context);
+        submit_event(service, EVENT_RESET_FAILED, done, context);
     } else {
         answer(done, context, 0, NULL);
     }
@@ -346,8 +287,8 @@ void manager_reconfigure(struct manager *manager, struct config *config)
         next = s->next;
         if (s->adhoc || config_find(config, s->config->name)) {
             s->orphaned = false;
-        } else if (is_idle(s)) {
-            drop(s);
+        } else if (service_is_idle(s) && !s->acts) {
+            service_drop(s);
         } else {
             s->orphaned = true;
         }

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "daemon/core/await.h"
 #include "daemon/core/log.h"
+#include "daemon/service/act.h"
 
 struct service *manager_find(struct manager *manager, const char *name)
 {
@@ -69,6 +70,7 @@ void manager_drop(struct manager *manager, struct service *service)
         }
     }
     manager->service_count--;
+    act_forget(service);
     instance_forget(service);
     launch_finish(&service->launch);
     service_config_destroy(service->config);

@@ -29,7 +29,8 @@ struct manager_watcher {
     struct manager_watcher *next;
 };
 
-/* Answers when the wish is durable (code 0) or why not. */
+/* Answers when the wish is durable and done (code 0), or why not: then nothing has changed, but
+ * for a stop, which is carried out all the same. Called once, now or later. */
 typedef void manager_done(void *context, int code, const struct error *err);
 
 struct manager {
@@ -63,18 +64,24 @@ struct service *manager_find(struct manager *manager, const char *name);
 /* The closest name, or NULL. */
 const char *manager_closest(struct manager *manager, const char *name);
 
-/* `workspace`, `env` may be NULL. Idempotent. `done` is called once, later or now. */
+/* What a user asks. `done` may be NULL. Each is refused with -EBUSY while the service is being
+ * removed. `workspace`, `env`: NULL leaves what it has; the next launch goes by them.
+ * Idempotent. */
 void manager_start(struct manager *manager, struct service *service, const char *workspace,
     const char *env, manager_done *done, void *context);
 void manager_stop(
     struct manager *manager, struct service *service, manager_done *done, void *context);
 void manager_restart(
     struct manager *manager, struct service *service, manager_done *done, void *context);
+/* Whether gearsd starts it by itself, whatever gears.conf says. */
 void manager_enable(struct manager *manager, struct service *service, bool enabled,
     manager_done *done, void *context);
+/* Serve it at the loopback `port` instead of the one it had; 0 takes that back. -EADDRINUSE
+ * when another service has the port; that another program has it shows later, as an event. */
 void manager_forward(struct manager *manager, struct service *service, int port,
     manager_done *done, void *context);
-/* Takes `config`. The new service or NULL with words (name taken, limit). */
+/* Takes `config`. The new service, or NULL with words (-EEXIST name taken, -EBUSY one of that
+ * name is being removed, -ENOSPC limit); `done` is then not called. */
 struct service *manager_run(struct manager *manager, struct service_config *config,
     manager_done *done, void *context, struct error *err);
 /* Forgets an idle service that is not in gears.conf; answers when its record is gone. */

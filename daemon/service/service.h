@@ -51,9 +51,11 @@ struct service {
         bool fresh; /* a start that was asked for and not launched yet */
         bool again; /* a restart, likewise */
     } wish;
-    bool recorded; /* a record was asked for */
-    bool settled;  /* the record says that it ended and stays so */
-    bool removing; /* the record is being removed */
+    struct act *acts; /* asked for, and not durable yet */
+    unsigned stores;  /* records asked for */
+    bool recorded;    /* one was */
+    bool settled;     /* the record says that it ended and stays so */
+    bool removing;    /* the record is being removed */
     struct machine machine;
     int64_t since_us;
     char cause[200]; /* why failed or backoff, in words; "" */

@@ -11,7 +11,7 @@
 #include "common/file.h"
 #include "common/record.h"
 #include "daemon/core/log.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/act.h"
 
 struct store_job {
     char path[PATH_MAX];
@@ -68,27 +68,29 @@ static void add_rest(struct record *record, const struct service *service)
 static struct record *make_record(const struct service *service)
 {
     struct record *record = record_create();
+    struct service_terms terms;
     if (!record) {
         return NULL;
     }
+    act_terms(service, &terms);
     record_add(record, "service", service->config->name);
     record_add(record, "boot_id", service->manager->home.boot_id);
     record_add_integer(record, "wanted", service->wish.wanted);
     record_add_integer(record, "again", service->wish.again);
-    record_add_integer(record, "enabled", service->enabled);
-    record_add_integer(record, "forward_port", service->forward_port);
+    record_add_integer(record, "enabled", terms.enabled);
+    record_add_integer(record, "forward_port", terms.forward_port);
     record_add_integer(record, "restarts", service->machine.restarts);
     record_add(record, "nonce", service->wish.fresh ? "" : service->nonce);
     add_rest(record, service);
     record_add_integer(record, "adhoc", service->adhoc);
-    if (service->config->workspace) {
-        record_add(record, "workspace", service->config->workspace);
+    if (terms.config->workspace) {
+        record_add(record, "workspace", terms.config->workspace);
     }
-    if (service->config->env) {
-        record_add(record, "env", service->config->env);
+    if (terms.config->env) {
+        record_add(record, "env", terms.config->env);
     }
     if (service->adhoc) {
-        add_config(record, service->config);
+        add_config(record, terms.config);
     }
     add_launch(record, service);
     return record;
@@ -117,6 +119,7 @@ void store_submit(struct service *service, manager_done *done, void *context)
 {
     struct manager *manager = service->manager;
     struct error err = {0};
+    service->stores++;
     struct store_job *job = calloc(1, sizeof *job);
     int code = -ENOMEM;
     if (job) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -86,6 +87,67 @@ def test_a_full_state_refuses_starts_and_touches_nothing(gears: Gears, state: Sm
     state.empty()
     gears.run("run", "new", "--", "sleep", "1000")
     assert once.starts() == 1
+
+
+def record(gears: Gears, name: str) -> dict[str, str]:
+    (path,) = gears.home.glob(f"state/*/service/{name}.rec")
+    return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@needs_mounts
+def test_what_was_refused_takes_no_effect_later(gears: Gears, state: SmallDisk) -> None:
+    once = Once(gears, keys="workspace = /\n")
+    gears.run("run", "web", "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}")
+    gears.run("forward", "web", str(first := free_port()))
+    before = {name: gears.status(name) for name in ("once", "web")}
+    port = free_port()
+    state.fill()
+    refused = (
+        ["enable", "once"],
+        ["forward", "web", str(port)],
+        ["start", "once", "--workspace", "/tmp"],
+        ["start", "web", "--workspace", "/tmp"],
+    )
+    for words in refused:
+        assert "No space left on device" in gears.run(*words, check=False).stderr, words
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
+    socket.create_connection(("127.0.0.1", first), 5).close()
+    state.empty()
+    for name, service in before.items():
+        for key in ("enabled", "workspace", "url"):
+            assert gears.status(name).get(key) == service.get(key), key
+    gears.run("stop", "web")  # writes its record, and so does the next gearsd's start
+    gears.run("start", "once")
+    assert record(gears, "once")["workspace"] == "/"
+    assert record(gears, "once")["enabled"] == "-1"
+    assert record(gears, "web")["forward_port"] == str(first)
+    assert once.starts() == 1
+
+
+@needs_strace
+def test_a_run_while_the_same_name_is_removed_is_refused(gears: Gears) -> None:
+    gears.run("run", "same", "--", "sleep", "1000")
+    gears.run("stop", "same")
+    with Tracer(thread_named(gears.daemon_pid(), "io"), "unlink", "delay_enter=600000000") as io:
+        words = [str(gears.bin / "gearsctl"), "remove", "same"]
+        remove = subprocess.Popen(words, env=gears.environment)
+        wait_until(lambda: "unlink" in io.calls() or remove.poll() is not None, "the removal")
+        assert remove.poll() is None
+        again = gears.run("run", "same", "--", "sleep", "1000", check=False)
+        assert again.returncode == 1
+        assert "it is being removed" in again.stderr
+    assert remove.wait(30) == 0
+    assert "same" not in gears.names()
+    gears.run("run", "same", "--", "sleep", "1000")
+    gears.kill_daemon()
+    assert gears.status("same")["state"] == "ready"
 
 
 @needs_mounts
