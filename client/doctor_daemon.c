@@ -12,8 +12,8 @@
 #include "client/doctor.h"
 #include "client/program.h"
 #include "common/clock.h"
+#include "common/lease.h"
 #include "common/proc.h"
-#include "common/record.h"
 #include "common/unixsock.h"
 
 enum {
@@ -95,27 +95,19 @@ bool doctor_is_host(const char *name)
     return name[0] != '.' && name[0] != '@' && strlen(name) < HOST_NAME_SIZE;
 }
 
-/* 1 its holder lives, 0 it is dead, −ENOENT there is none; where = "HOST, pid N". */
+/* 1 its holder may live, 0 it is dead, a negative errno (−ENOENT: there is none); where =
+ * "HOST, pid N". */
 static int judge_lease(struct doctor *doctor, const char *path, char *where, size_t size)
 {
-    struct record *record = NULL;
-    int code = record_load(path, &record, NULL);
-    if (code) {
-        snprintf(where, size, "damaged");
-        return code == -ENOENT ? -ENOENT : 0;
+    struct lease_seen lease;
+    int code = lease_look(&doctor->cli->home, path, &lease);
+    if (code || lease.damaged) {
+        snprintf(where, size, "%s", code ? "unreadable" : "damaged");
+        return code;
     }
-    const struct home *home = &doctor->cli->home;
-    const char *host = record_find(record, "host", 0),
-               *boot = record_find(record, "boot_id", 0);
-    pid_t pid = (pid_t)record_integer(record, "pid", 0);
-    bool here = string_equal(host, home->host);
-    int alive =
-        !here || (string_equal(boot, home->boot_id) &&
-                     proc_is_alive(pid, (uint64_t)record_integer(record, "start_time", 0)));
-    snprintf(where, size, "%s, pid %d%s", host ? host : "?", (int)pid,
-        here && !string_equal(boot, home->boot_id) ? ", before the last reboot" : "");
-    record_destroy(record);
-    return alive;
+    snprintf(where, size, "%s, pid %d%s", lease.host, (int)lease.pid,
+        lease.rebooted ? ", before the last reboot" : "");
+    return lease.alive;
 }
 
 void check_lease(struct doctor *doctor)

@@ -13,8 +13,8 @@
 
 #include "client/doctor.h"
 #include "common/clock.h"
+#include "common/lease.h"
 #include "common/proc.h"
-#include "common/record.h"
 
 enum { PEERS_MOST = 4096, FOUND_MOST = 64, YOUNG_MS = 5000, AGAIN_MS = 300 };
 
@@ -65,25 +65,13 @@ static void check_links(struct doctor *doctor)
     }
 }
 
-/* The host that has the right to the sockets of `cluster`: 0, or -ENOENT when none has. */
-static int find_holder(const struct home *home, const char *cluster, char host[HOST_NAME_SIZE])
-{
-    char path[PATH_MAX];
-    struct record *record = NULL;
-    snprintf(path, sizeof path, "%s/run/%s.lease", home->root, cluster);
-    int code = record_load(path, &record, NULL);
-    const char *text = code ? NULL : record_find(record, "host", 0);
-    snprintf(host, HOST_NAME_SIZE, "%s", text ? text : "");
-    record_destroy(record);
-    return code;
-}
-
 /* run/CLUSTER.sck and run/CLUSTER+SERVICE.sck: on a shared home, only their holder may judge.
  */
 static void check_public(struct doctor *doctor)
 {
     const struct home *home = &doctor->cli->home;
-    char folder[PATH_MAX], path[PATH_MAX + 300], cluster[NAME_MAX + 1], host[HOST_NAME_SIZE];
+    char folder[PATH_MAX], path[PATH_MAX + 300], right[PATH_MAX], cluster[NAME_MAX + 1];
+    struct lease_seen lease;
     snprintf(folder, sizeof folder, "%s/run", home->root);
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
@@ -98,8 +86,9 @@ static void check_public(struct doctor *doctor)
         if (name_check(cluster, NULL) || !is_dead(path, SOCK_STREAM, &st)) {
             continue;
         }
-        int code = find_holder(home, cluster, host);
-        if (!code && !strcmp(host, home->host)) {
+        lease_path(home, cluster, right);
+        int code = lease_look(home, right, &lease);
+        if (!code && lease.here) {
             report_dead(doctor, path, &st);
         } else if (code == -ENOENT) {
             doctor_note(doctor,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/uninstall.h"
+#include "common/lease.h"
 #include "common/record.h"
 #include "common/text.h"
 #include "common/unixsock.h"
@@ -28,28 +29,24 @@ static bool take_cluster(const char *name, const char *ending, char cluster[NAME
     return !name_check(cluster, NULL);
 }
 
-/* The host that a lease names; false when it is none. */
-static bool read_lease(const char *path, char host[HOST_NAME_SIZE])
+/* A file of that name that is no whole lease may be anybody's. */
+static bool is_lease(const struct home *home, const char *path, struct lease_seen *lease)
 {
-    struct record *record = NULL;
-    bool whole = !record_load(path, &record, NULL) && record_find(record, "host", 0) &&
-                 record_find(record, "nonce", 0);
-    snprintf(host, HOST_NAME_SIZE, "%s", whole ? record_find(record, "host", 0) : "");
-    record_destroy(record);
-    return whole;
+    return !lease_look(home, path, lease) && !lease->damaged;
 }
 
 /* A socket of ours by this host's lease, or one that nobody serves. */
 static bool is_ours_or_dead(const struct home *home, const char *path, const char *cluster)
 {
-    char lease[PATH_MAX], host[HOST_NAME_SIZE];
+    char right[PATH_MAX];
+    struct lease_seen lease;
     struct stat st;
-    snprintf(lease, sizeof lease, "%s/run/%s.lease", home->root, cluster);
+    lease_path(home, cluster, right);
     if (lstat(path, &st) || !S_ISSOCK(st.st_mode)) {
         return false;
     }
-    if (read_lease(lease, host)) {
-        return !strcmp(host, home->host);
+    if (is_lease(home, right, &lease)) {
+        return lease.here;
     }
     int fd = unix_connect(path, SOCK_STREAM, true, NULL);
     if (fd >= 0) {
@@ -61,13 +58,14 @@ static bool is_ours_or_dead(const struct home *home, const char *path, const cha
 /* run/CLUSTER.lease and the sockets that it gives the right to. */
 static void plan_rights(struct plan *plan, const struct home *home)
 {
-    char folder[PATH_MAX], path[PATH_MAX + 256], cluster[NAME_MAX + 1], host[HOST_NAME_SIZE];
+    char folder[PATH_MAX], path[PATH_MAX + 256], cluster[NAME_MAX + 1];
+    struct lease_seen lease;
     snprintf(folder, sizeof folder, "%s/run", home->root);
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
         if (take_cluster(entry->d_name, ".lease", cluster)) {
-            if (read_lease(path, host)) {
+            if (is_lease(home, path, &lease)) {
                 plan_remove(plan, path);
                 plan_look_elsewhere(plan, home, path);
             }

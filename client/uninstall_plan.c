@@ -12,8 +12,8 @@
 
 #include "client/uninstall.h"
 #include "common/file.h"
+#include "common/lease.h"
 #include "common/proc.h"
-#include "common/record.h"
 #include "common/text.h"
 
 enum { SMALL_MOST = 65536 };
@@ -51,15 +51,10 @@ static void remove_if_empty(struct plan *plan, const struct home *home, const ch
 
 void plan_look_elsewhere(struct plan *plan, const struct home *home, const char *path)
 {
-    struct record *record = NULL;
-    if (record_load(path, &record, NULL)) {
-        return;
+    struct lease_seen lease;
+    if (!lease_look(home, path, &lease) && !lease.damaged && !lease.here) {
+        snprintf(plan->elsewhere, sizeof plan->elsewhere, "%.100s %.400s", lease.host, path);
     }
-    const char *host = record_find(record, "host", 0);
-    if (host && strcmp(host, home->host) != 0) {
-        snprintf(plan->elsewhere, sizeof plan->elsewhere, "%.100s %.400s", host, path);
-    }
-    record_destroy(record);
 }
 
 /* run/HOST, state/HOST, log/HOST: those that gearsd laid out. */
