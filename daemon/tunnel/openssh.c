@@ -318,6 +318,7 @@ static int begin(struct openssh *openssh, struct error *err)
     openssh_allow(openssh, (int64_t)tunnel->hop_count * 2 * tunnel->step_ms + FOLLOW_MS);
     snprintf(step, sizeof step, "ssh connects to %.100s (%.120s:%d)", openssh_name(openssh),
         hop->host ? hop->host : openssh_name(openssh), hop->port);
+    code = code ? code : openssh_config_write(openssh, err);
     tunnel_set_state(openssh->tunnel, LINK_TUNNEL_CONNECTING, LINK_CAUSE_NONE, step, 0);
     return 0;
 }

@@ -1,5 +1,6 @@
-/* The private folder of one ssh: its control socket, its sockets for targets, and ours for
- * askpass. What a killed tunnel of the same cluster left is removed before. */
+/* The private folder of one ssh: its configuration, its control socket, its sockets for
+ * targets, and ours for askpass. What a killed tunnel of the same cluster left is removed
+ * before. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -127,6 +127,10 @@ void openssh_folder_path(const struct openssh *openssh, const char *name, char o
 /* openssh_spawn.c */
 int openssh_spawn(struct openssh *openssh, struct error *err);
 
+/* openssh_config.c: writes OPENSSH_CONFIG into the folder, which must be new. */
+#define OPENSSH_CONFIG "config"
+int openssh_config_write(const struct openssh *openssh, struct error *err);
+
 /* openssh_socket.c */
 void openssh_sockets_set_up(const struct openssh *openssh);
 

@@ -1,4 +1,4 @@
-/* Starting ssh: its options, its environment, its place in the process tree. Called by
+/* Starting ssh: its words, its environment, its place in the process tree. Called by
  * openssh.c. */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,24 +44,6 @@ static void finish(struct list *list)
     }
 }
 
-/* A login, and then a master that serves its control socket and nothing else. What ssh_config
- * says of the connection itself counts; what it says of sessions and forwards does not. */
-static const char *const options[] = {
-    "ControlMaster=yes", "ControlPersist=no", "ForwardAgent=no", "ForwardX11=no",
-    "ClearAllForwardings=yes", "ExitOnForwardFailure=no", "Tunnel=no", "GatewayPorts=no",
-    "PermitLocalCommand=no", "RemoteCommand=none", "RequestTTY=no", "UpdateHostKeys=no",
-    "StreamLocalBindMask=0177", "StreamLocalBindUnlink=yes",
-    "TCPKeepAlive=no",       /* silence is judged by keepalive.c alone, */
-    "ServerAliveInterval=0", /* or ssh would throw a silent connection away */
-    "ConnectionAttempts=1", "LogLevel=VERBOSE", /* says by which method, and to which address */
-};
-
-static void add_option(struct list *words, const char *option)
-{
-    add(words, "-o");
-    add(words, "%s", option);
-}
-
 /* HostName expands %. */
 static void add_host(struct list *words, const char *host)
 {
@@ -74,30 +56,18 @@ static void add_host(struct list *words, const char *host)
         }
     }
     option[used] = 0;
-    add_option(words, option);
+    add(words, "-o%s", option);
 }
 
 static void add_words(struct list *words, const struct tunnel *tunnel)
 {
     const struct ssh_hop *hop = tunnel->hops[tunnel->hop_count - 1];
-    const char *config = getenv("GEARS_SSH_CONFIG");
-    int64_t seconds = (tunnel->step_ms + 999) / 1000;
     add(words, "ssh");
-    if (config && config[0]) {
-        add(words, "-F");
-        add(words, "%s", config);
-    }
+    add(words, "-F"); /* its folder is its working directory */
+    add(words, OPENSSH_CONFIG);
     add(words, "-MNTxa");
     add(words, "-S");
     add(words, "ctl");
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        add_option(words, options[i]);
-    }
-    add(words, "-oConnectTimeout=%lld", (long long)seconds);
-    add_option(words, tunnel->unattended ? "BatchMode=yes" : "BatchMode=no");
-    /* The server decides how often it asks. */
-    add_option(
-        words, tunnel->unattended ? "NumberOfPasswordPrompts=0" : "NumberOfPasswordPrompts=20");
     if (hop->host) {
         add_host(words, hop->host);
     }

@@ -71,11 +71,12 @@ static void learn_cause(struct openssh_words *words, const char *line)
     }
 }
 
-/* Authenticated to NAME ([ADDRESS]:PORT) using "METHOD". */
+/* Authenticated to NAME ([ADDRESS]:PORT) using "METHOD". Of several the last is the server. */
 static void learn_login(struct openssh_words *words, const char *line)
 {
     const char *address = strstr(line, " ([");
     const char *method = strstr(line, " using \"");
+    words->address[0] = words->method[0] = 0; /* a jump host's ssh has told of its own */
     if (address) {
         size_t length = strcspn(address + 3, "]");
         snprintf(words->address, sizeof words->address, "%.*s", (int)length, address + 3);

@@ -108,7 +108,7 @@ def test_more_targets_than_ways(tunnel: Tunnel, target) -> None:
         first.sendall(b"y")
         assert first.recv(1) == b"y"
     sockets = [path.name for path in next(tunnel.folder.glob("x-*")).iterdir()]
-    assert len(sockets) == 32 + 2, "those, the control socket and that for askpass"
+    assert len(sockets) == 32 + 3, "those, ssh's configuration, its control socket, askpass's"
 
 
 def test_deleted_sockets_are_made_again(tunnel: Tunnel, target) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -467,15 +468,17 @@ def test_a_key_that_wants_to_be_touched(
     assert told["CAUSE"] == "AUTH_NEEDED" and "user presence" in str(told["TEXT"])
 
 
-# What ssh_config says of sessions and forwards is not for this ssh.
+# What ssh_config says of sessions and forwards is not for this ssh, nor for that of a jump host.
 
 
-def test_a_users_own_settings_do_not_matter(tmp_path: Path) -> None:
+def test_a_users_own_settings_do_not_matter(
+    hosts: tuple[Sshd, Sshd, SystemSsh], tmp_path: Path
+) -> None:
+    jump, server, ssh = hosts
     agent = socket.socket(socket.AF_UNIX)
     agent.bind(str(tmp_path / "agent"))
     agent.listen()
-    (tmp_path / "home").mkdir()
-    lines = [
+    ssh.more += [
         "Host *",
         "ControlMaster auto",
         f"ControlPath {tmp_path}/theirs",
@@ -491,18 +494,24 @@ def test_a_users_own_settings_do_not_matter(tmp_path: Path) -> None:
         "LogLevel QUIET",
         "StreamLocalBindMask 0000",
     ]
-    with Sshd(tmp_path / "home") as server, SystemSsh(server, lines) as ssh:
-        ssh.environment = {"SSH_AUTH_SOCK": str(tmp_path / "agent")}
-        tunnel = ssh.start()
-        answer(tunnel, server.fresh_code())
-        tunnel.wait_state("UP")
-        environment = Path(f"/proc/{master(tunnel)}/environ").read_bytes()
-        assert b"SSH_AUTH_SOCK" not in environment
-        assert tunnel.run("printf '\\n@gears-report 1 {}\\n'") == {"REPORT": "{}"}
-        for name in ("theirs", "ran", "forward"):
-            assert not (tmp_path / name).exists(), name
-        assert server.connections() == 1
-        end(tunnel)
+    ssh.environment = {"SSH_AUTH_SOCK": str(tmp_path / "agent")}
+    assert down(ssh.start(UNATTENDED=1))["CAUSE"] == "AUTH_NEEDED"
+    tunnel = ssh.start()
+    answer(tunnel, jump.fresh_code())
+    answer(tunnel, server.fresh_code())
+    assert "ADDRESS" not in tunnel.wait_state("UP"), "that of the jump host is not its own"
+    assert len(processes(tunnel)) == 2, "ssh, and its own for the jump host"
+    for pid in processes(tunnel):
+        assert b"SSH_AUTH_SOCK" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert tunnel.run("printf '\\n@gears-report 1 {}\\n'") == {"REPORT": "{}"}
+    for name in ("theirs", "ran", "forward"):
+        assert not (tmp_path / name).exists(), name
+    jump.freeze()
+    time.sleep(5)  # their ServerAliveInterval gives up after 4
+    jump.thaw()
+    assert tunnel.order("TUNNEL_PROBE")["TUNNEL_STATE"] == "UP"
+    assert (jump.connections(), server.connections()) == (2, 1)
+    end(tunnel)
     agent.close()
 
 
@@ -529,3 +538,4 @@ def test_an_agent_that_was_lent(tmp_path: Path) -> None:
         finally:
             agent.terminate()
             agent.wait()
+        "AddKeysToAgent yes",

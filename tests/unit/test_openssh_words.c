@@ -73,6 +73,10 @@ static void learns_how_it_logged_in(void)
     words = feed("Authenticated to h (via proxy) using \"keyboard-interactive\".\n");
     CHECK_STRING(words.address, "");
     CHECK_STRING(words.method, "keyboard-interactive");
+    words = feed("Authenticated to jump ([10.0.0.1]:22) using \"publickey\".\n"
+                 "Authenticated to h (via proxy).\n");
+    CHECK_STRING(words.address, "");
+    CHECK_STRING(words.method, "");
     words = feed("Authenticated to h ([fe80::1%eth0]:22).\n");
     CHECK_STRING(words.address, "fe80::1%eth0");
     CHECK_STRING(words.method, "");
