@@ -74,12 +74,14 @@ void openssh_hear_words(struct openssh *openssh)
 {
     char bytes[PIECE];
     ssize_t n;
+    openssh->words.now_ms = clock_monotonic_ms();
     bool logs_in = openssh->phase == OPENSSH_LOGIN;
     while (openssh->words_fd >= 0 && ((n = read(openssh->words_fd, bytes, sizeof bytes)) > 0 ||
                                          (n < 0 && errno == EINTR))) {
         if (n > 0) {
             words_feed(&openssh->words, bytes, (size_t)n, logs_in ? on_touch : NULL, openssh);
         }
+    openssh_clients_limit_refused(openssh);
     }
 }
 

@@ -79,6 +79,7 @@ static void finish(struct stream *stream)
     openssh->stream_count--;
     event_free(stream->late);
     free(stream);
+    openssh_clients_limit_refused(openssh);
 }
 
 /* Freed after this round of events. */
@@ -86,6 +87,16 @@ static void kill_stream(struct stream *stream)
 {
     stream->state = STREAM_DEAD;
     event_active(stream->openssh->clients_again, EV_TIMEOUT, 0);
+}
+
+void openssh_clients_limit_refused(struct openssh *openssh)
+{
+    size_t waiting = 0;
+    const struct stream *stream = openssh->words.refused ? openssh->streams : NULL;
+    for (; stream; stream = stream->next) {
+        waiting += stream->state == STREAM_RELAYS && !stream->answered;
+    }
+    words_limit_refused(&openssh->words, waiting);
 }
 
 static struct page503 page_of(

@@ -155,6 +155,8 @@ void openssh_clients_target_failed(
     struct openssh *openssh, struct target *target, const char *why);
 
 /* openssh_channel.c */
+/* A refusal that none of them waits for is of one who left. */
+void openssh_clients_limit_refused(struct openssh *openssh);
 int openssh_channel_start(struct openssh *openssh);
 void openssh_channel_stop(struct openssh *openssh);
 /* Ask the server for a sign of life. */

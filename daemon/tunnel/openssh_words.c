@@ -87,6 +87,14 @@ static void learn_login(struct openssh_words *words, const char *line)
     }
 }
 
+void words_limit_refused(struct openssh_words *words, size_t most)
+{
+    while (words->refused > most) {
+        words->first_refused = (words->first_refused + 1) % REFUSED_MOST;
+        words->refused--;
+    }
+}
+
 /* channel 3: open failed: connect failed: open failed */
 static bool learn_refused(struct openssh_words *words, const char *line)
 {
@@ -94,7 +102,8 @@ static bool learn_refused(struct openssh_words *words, const char *line)
     if (strncmp(line, "channel ", 8) != 0 || !reason) {
         return false;
     }
-    words->refused++;
+    words_limit_refused(words, REFUSED_MOST - 1);
+    words->refused_ms[(words->first_refused + words->refused++) % REFUSED_MOST] = words->now_ms;
     snprintf(words->reason, sizeof words->reason, "%s", reason + 15);
     return true;
 }
@@ -163,11 +172,14 @@ void words_finish(struct openssh_words *words)
 
 const char *words_take_refused(struct openssh_words *words)
 {
-    if (!words->refused) {
-        return NULL;
+    while (words->refused) {
+        int64_t told_ms = words->refused_ms[words->first_refused];
+        words_limit_refused(words, words->refused - 1);
+        if (words->now_ms - told_ms <= REFUSED_MS) {
+            return words->reason;
+        }
     }
-    words->refused--;
-    return words->reason;
+    return NULL;
 }
 
 static bool ends_with(const char *text, const char *end)

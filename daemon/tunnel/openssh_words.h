@@ -8,7 +8,8 @@
 
 #include "common/link_messages.h"
 
-enum { WORDS_SAID_MOST = 4096 };
+/* REFUSED_MS: whoever waits for the open that was refused learns of its end at once. */
+enum { WORDS_SAID_MOST = 4096, REFUSED_MOST = 1024, REFUSED_MS = 1000 };
 
 struct openssh_words {
     char line[1024]; /* the one that is not over yet */
@@ -20,8 +21,11 @@ struct openssh_words {
     enum link_tunnel_cause cause; /* that some line told; 0: none */
     bool asks_more;               /* "Permission denied" named a method that asks a human */
     char address[64], method[32]; /* once logged in */
-    unsigned refused;             /* channels that the server did not open, not yet taken */
-    char reason[160];             /* of the last of them */
+    int64_t now_ms;               /* CLOCK_MONOTONIC: the caller says before it feeds */
+    /* Channels that the server did not open, not yet taken: when that was told, in a ring. */
+    int64_t refused_ms[REFUSED_MOST];
+    size_t first_refused, refused;
+    char reason[160]; /* of the last of them */
 };
 
 /* More output. `touch` is called for each line that wants a human's hand at once ("Confirm user
@@ -30,9 +34,11 @@ void words_feed(struct openssh_words *words, const char *bytes, size_t length,
     void (*touch)(void *context, const char *line), void *context);
 /* Nothing more comes: an unended line counts. */
 void words_finish(struct openssh_words *words);
-/* Take one of the refused channels: its reason, or NULL: there is none. */
+/* Take one of the channels that were refused of late: its reason, or NULL: there is none. */
 const char *words_take_refused(struct openssh_words *words);
 /* Whether a prompt asks about a host's key, and not for a secret. */
+/* So many at most can be somebody's: drop what is more, the oldest first. */
+void words_limit_refused(struct openssh_words *words, size_t most);
 bool words_is_host_key(const char *prompt);
 
 #endif

@@ -93,6 +93,26 @@ static void counts_refused_channels(void)
     CHECK(!words_take_refused(&words));
 }
 
+/* Whoever it was for may have left. */
+static void forgets_refused_channels(void)
+{
+    static const char refused[] = "channel 3: open failed: connect failed: open failed\n";
+    struct openssh_words words = {.now_ms = 5000};
+    words_feed(&words, refused, sizeof refused - 1, NULL, NULL);
+    words.now_ms += REFUSED_MS;
+    words_feed(&words, refused, sizeof refused - 1, NULL, NULL);
+    words.now_ms++;
+    CHECK(words_take_refused(&words));
+    CHECK(!words_take_refused(&words));
+    for (int i = 0; i < REFUSED_MOST + 10; i++) {
+        words_feed(&words, refused, sizeof refused - 1, NULL, NULL);
+    }
+    CHECK(words.refused == REFUSED_MOST);
+    words_limit_refused(&words, 1);
+    CHECK(words_take_refused(&words));
+    CHECK(!words_take_refused(&words));
+}
+
 static void keeps_what_a_human_is_to_read(void)
 {
     struct openssh_words words =
@@ -134,6 +154,7 @@ int main(void)
     the_worst_cause_counts();
     learns_how_it_logged_in();
     counts_refused_channels();
+    forgets_refused_channels();
     keeps_what_a_human_is_to_read();
     knows_its_own_question();
     return check_result();
