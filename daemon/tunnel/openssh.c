@@ -57,7 +57,6 @@ void openssh_end(struct openssh *openssh, enum link_tunnel_cause cause, const ch
     if (!was_up) {
         kill_ssh(openssh, SIGKILL); /* before askpass: no empty answer is ever sent */
         openssh_ask_finish(openssh);
-        openssh->tunnel->human = openssh->human;
         control_drop_prompt(openssh->tunnel);
     }
     tunnel_end(openssh->tunnel, cause, text);
@@ -74,15 +73,15 @@ void openssh_hear_words(struct openssh *openssh)
 {
     char bytes[PIECE];
     ssize_t n;
-    openssh->words.now_ms = clock_monotonic_ms();
     bool logs_in = openssh->phase == OPENSSH_LOGIN;
+    openssh->words.now_ms = clock_monotonic_ms();
     while (openssh->words_fd >= 0 && ((n = read(openssh->words_fd, bytes, sizeof bytes)) > 0 ||
                                          (n < 0 && errno == EINTR))) {
         if (n > 0) {
             words_feed(&openssh->words, bytes, (size_t)n, logs_in ? on_touch : NULL, openssh);
         }
-    openssh_clients_limit_refused(openssh);
     }
+    openssh_clients_limit_refused(openssh);
 }
 
 static void on_words(evutil_socket_t fd, short what, void *argument)
@@ -196,6 +195,10 @@ static void on_late(evutil_socket_t fd, short what, void *argument)
     if (openssh->prompt_id[0]) {
         openssh_end(
             openssh, LINK_CAUSE_AUTH_NEEDED, "nobody answered within %d min", HUMAN_MS / 60000);
+    } else if (openssh->human && openssh->phase == OPENSSH_LOGIN) {
+        openssh_end(openssh, LINK_CAUSE_AUTH_FAILED,
+            "%s gave no verdict on what was answered%s%s", openssh_name(openssh),
+            words->last[0] ? "; ssh: " : "", words->last);
     } else {
         openssh_end(openssh, LINK_CAUSE_NETWORK_DOWN, "%s did not go on with the login%s%s",
             openssh_name(openssh), words->last[0] ? "; ssh: " : "", words->last);
@@ -206,6 +209,13 @@ void openssh_allow(struct openssh *openssh, int64_t ms)
 {
     struct timeval wait = {ms / 1000, ms % 1000 * 1000};
     event_add(openssh->late, &wait);
+}
+
+void openssh_allow_rest(struct openssh *openssh, int64_t more_ms)
+{
+    const struct tunnel *tunnel = openssh->tunnel;
+    int64_t steps = (int64_t)tunnel->hop_count * 2;
+    openssh_allow(openssh, steps * tunnel->step_ms + FOLLOW_MS + more_ms);
 }
 
 void openssh_allow_human(struct openssh *openssh)
@@ -287,11 +297,12 @@ static int watch(struct openssh *openssh, struct error *err)
     }
     openssh->appears = event_new(base, fd, EV_READ | EV_PERSIST, on_appears, openssh);
     openssh->late = evtimer_new(base, on_late, openssh);
+    openssh->next = evtimer_new(base, openssh_ask_next, openssh);
     openssh->child = evsignal_new(base, SIGCHLD, on_child, openssh);
     if (!openssh->appears) {
         close(fd);
     }
-    return openssh->appears && openssh->late && openssh->child &&
+    return openssh->appears && openssh->late && openssh->next && openssh->child &&
                    !event_add(openssh->appears, NULL) && !event_add(openssh->child, NULL)
                ? 0
                : error_set(err, -ENOMEM, "out of memory");
@@ -307,6 +318,7 @@ static int begin(struct openssh *openssh, struct error *err)
     code = code ? code : watch(openssh, err);
     code = code ? code : openssh_run_prepare(openssh);
     code = code ? code : openssh_clients_start(openssh);
+    code = code ? code : openssh_config_write(openssh, err);
     code = code ? code : openssh_spawn(openssh, err);
     if (code) {
         return code;
@@ -316,11 +328,9 @@ static int begin(struct openssh *openssh, struct error *err)
     if (!openssh->words_event || event_add(openssh->words_event, NULL)) {
         return error_set(err, -ENOMEM, "out of memory");
     }
-    /* Each server on the way is connected to, and then logged in to. */
-    openssh_allow(openssh, (int64_t)tunnel->hop_count * 2 * tunnel->step_ms + FOLLOW_MS);
+    openssh_allow_rest(openssh, 0);
     snprintf(step, sizeof step, "ssh connects to %.100s (%.120s:%d)", openssh_name(openssh),
         hop->host ? hop->host : openssh_name(openssh), hop->port);
-    code = code ? code : openssh_config_write(openssh, err);
     tunnel_set_state(openssh->tunnel, LINK_TUNNEL_CONNECTING, LINK_CAUSE_NONE, step, 0);
     return 0;
 }
@@ -383,6 +393,7 @@ void openssh_destroy(struct openssh *openssh)
         kill_ssh(openssh, SIGKILL);
     }
     openssh->phase = OPENSSH_ENDED;
+    openssh->tunnel->human = openssh->human;
     openssh_clients_stop(openssh);
     openssh_run_stop(openssh);
     openssh_life_stop(openssh);
@@ -394,6 +405,7 @@ void openssh_destroy(struct openssh *openssh)
     free_event(openssh->appears, true);
     free_event(openssh->child, false);
     free_event(openssh->late, false);
+    free_event(openssh->next, false);
     if (openssh->words_fd >= 0) {
         close(openssh->words_fd);
     }

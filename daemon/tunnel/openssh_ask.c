@@ -85,11 +85,13 @@ static void tell(struct asker *asker)
     free(text);
 }
 
-static void next(struct openssh *openssh)
+void openssh_ask_next(evutil_socket_t fd, short what, void *argument)
 {
+    (void)fd;
+    (void)what;
+    struct openssh *openssh = argument;
     struct asker *waits = find(openssh, ASKER_WAITS);
-    openssh->prompt_id[0] = 0;
-    if (waits && openssh->phase == OPENSSH_LOGIN) {
+    if (waits && !find(openssh, ASKER_TOLD) && openssh->phase == OPENSSH_LOGIN) {
         tell(waits);
     }
 }
@@ -180,22 +182,30 @@ static void take_request(struct asker *asker, char *request, size_t length)
     }
 }
 
+/* Nobody is asked any more: ssh goes on, or what waits is asked next, but not before the caller
+ * has told of this end. */
+static void after(struct openssh *openssh)
+{
+    openssh_allow_rest(openssh, openssh->human ? VERDICT_MS : 0);
+    event_active(openssh->next, EV_TIMEOUT, 0);
+}
+
 /* It went away: ssh ended, or needs no answer any more. */
 static void gone(struct asker *asker)
 {
     struct openssh *openssh = asker->openssh;
     bool told = asker->state == ASKER_TOLD, notice = asker->state == ASKER_NOTICE;
     leave(asker);
-    if (openssh->phase != OPENSSH_LOGIN || !(told || notice)) {
+    if (openssh->phase != OPENSSH_LOGIN || !(told || notice) || find(openssh, ASKER_TOLD)) {
         return;
     }
-    control_drop_prompt(openssh->tunnel);
-    openssh_allow(openssh, openssh->tunnel->step_ms);
+    if (told) {
+        openssh->prompt_id[0] = 0;
+        control_drop_prompt(openssh->tunnel);
+    }
+    after(openssh);
     tunnel_set_state(
         openssh->tunnel, LINK_TUNNEL_CONNECTING, LINK_CAUSE_NONE, "ssh logs in", 0);
-    if (told) {
-        next(openssh);
-    }
 }
 
 static void on_asker(evutil_socket_t fd, short what, void *argument)
@@ -256,8 +266,8 @@ int openssh_answer(
     }
     openssh->human = openssh->human || !asker->host_key;
     leave(asker);
-    openssh_allow(openssh, openssh->tunnel->step_ms);
     openssh->prompt_id[0] = 0;
+    after(openssh);
     return 0;
 }
 

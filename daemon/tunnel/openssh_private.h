@@ -77,7 +77,7 @@ struct openssh {
     pid_t pid; /* leads a session and a group of its own; 0: ended and reaped */
     char folder[PATH_MAX];
     int folder_fd, words_fd;
-    struct event *words_event, *child, *appears, *late;
+    struct event *words_event, *child, *appears, *late, *next; /* next: of the questions */
     struct openssh_words words;
     bool human; /* somebody answered, or touched a key */
 
@@ -114,6 +114,9 @@ void openssh_hear_words(struct openssh *openssh);
 /* While logging in: how long until something must have happened. */
 void openssh_allow(struct openssh *openssh, int64_t ms);
 void openssh_allow_human(struct openssh *openssh);
+/* As long as ssh may take for what is left of the way, and `more_ms`: each server that we know
+ * of is connected to and then logged in to. */
+void openssh_allow_rest(struct openssh *openssh, int64_t more_ms);
 /* A part of the control socket's connections is ready; up when all are. */
 void openssh_joined(struct openssh *openssh);
 const char *openssh_name(const struct openssh *openssh); /* of the server, for people */
@@ -124,12 +127,12 @@ void openssh_folder_remove(struct openssh *openssh);
 /* The path of a socket in it, short whatever its own is. */
 void openssh_folder_path(const struct openssh *openssh, const char *name, char out[64]);
 
-/* openssh_spawn.c */
-int openssh_spawn(struct openssh *openssh, struct error *err);
-
 /* openssh_config.c: writes OPENSSH_CONFIG into the folder, which must be new. */
 #define OPENSSH_CONFIG "config"
 int openssh_config_write(const struct openssh *openssh, struct error *err);
+
+/* openssh_spawn.c */
+int openssh_spawn(struct openssh *openssh, struct error *err);
 
 /* openssh_socket.c */
 void openssh_sockets_set_up(const struct openssh *openssh);
@@ -137,6 +140,8 @@ void openssh_sockets_set_up(const struct openssh *openssh);
 /* openssh_ask.c */
 int openssh_ask_start(struct openssh *openssh, struct error *err);
 void openssh_ask_finish(struct openssh *openssh);
+/* An event: tell a question that waits, when none is told. */
+void openssh_ask_next(evutil_socket_t fd, short what, void *argument);
 /* A human is to touch a key, or to do what else ssh says. */
 void openssh_ask_notice(struct openssh *openssh, const char *words);
 
@@ -150,13 +155,13 @@ void openssh_forward_forget(struct openssh *openssh, struct target *target);
 /* openssh_clients.c */
 int openssh_clients_start(struct openssh *openssh);
 void openssh_clients_stop(struct openssh *openssh);
+/* A refusal that none of them waits for is of one who left. */
+void openssh_clients_limit_refused(struct openssh *openssh);
 void openssh_clients_target_ready(struct openssh *openssh, struct target *target);
 void openssh_clients_target_failed(
     struct openssh *openssh, struct target *target, const char *why);
 
 /* openssh_channel.c */
-/* A refusal that none of them waits for is of one who left. */
-void openssh_clients_limit_refused(struct openssh *openssh);
 int openssh_channel_start(struct openssh *openssh);
 void openssh_channel_stop(struct openssh *openssh);
 /* Ask the server for a sign of life. */

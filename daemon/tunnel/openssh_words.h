@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/link_messages.h"
 
@@ -36,9 +37,9 @@ void words_feed(struct openssh_words *words, const char *bytes, size_t length,
 void words_finish(struct openssh_words *words);
 /* Take one of the channels that were refused of late: its reason, or NULL: there is none. */
 const char *words_take_refused(struct openssh_words *words);
-/* Whether a prompt asks about a host's key, and not for a secret. */
 /* So many at most can be somebody's: drop what is more, the oldest first. */
 void words_limit_refused(struct openssh_words *words, size_t most);
+/* Whether a prompt asks about a host's key, and not for a secret. */
 bool words_is_host_key(const char *prompt);
 
 #endif

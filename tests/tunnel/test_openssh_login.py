@@ -199,6 +199,28 @@ def test_what_sees_answers_cannot_be_dumped(ssh: SystemSsh, sshd: Sshd) -> None:
     tunnel.wait_end()
 
 
+def test_a_verdict_may_take_its_time(ssh: SystemSsh, sshd: Sshd) -> None:
+    """Somebody confirms on another device: longer than all steps."""
+    tunnel = ssh.start(STEP_MS=2000)
+    prompt = tunnel.wait_told("TUNNEL_PROMPT")
+    os.kill(master(tunnel), signal.SIGSTOP)  # sshd ends a login whose helper stops
+    tunnel.order("TUNNEL_ANSWER", PROMPT_ID=prompt["PROMPT_ID"], ANSWER=sshd.fresh_code())
+    time.sleep(7)
+    os.kill(master(tunnel), signal.SIGCONT)
+    tunnel.wait_state("UP")
+    end(tunnel)
+
+
+def test_closed_after_an_answer(ssh: SystemSsh, sshd: Sshd) -> None:
+    """What a human did for it is told."""
+    tunnel = ssh.start()
+    answer(tunnel, "1111")
+    tunnel.wait_told("TUNNEL_PROMPT")
+    cancel(tunnel)
+    assert down(tunnel)["HUMAN"] == 1
+    assert tunnel.exit_record()["human"] == "1"
+
+
 # Nobody is there.
 
 
@@ -437,6 +459,26 @@ def test_an_ssh_that_knows_no_require(
     end(tunnel)
 
 
+TWO = """
+"$SSH_ASKPASS" "one: " >{folder}/one &
+"$SSH_ASKPASS" "two: " >{folder}/two &
+wait
+"""
+
+
+def test_two_questions_at_once(ssh: SystemSsh, in_its_place: Callable[[str], None]) -> None:
+    """Each is told when the one before is answered."""
+    in_its_place(TWO.format(folder=ssh.folder))
+    tunnel = ssh.start()
+    asked = [str(answer(tunnel, f"to {i}")["PROMPT_TEXT"]) for i in range(2)]
+    assert sorted(asked) == ["['one: ']", "['two: ']"]
+    tunnel.wait_told("TUNNEL_PROMPT")
+    said = [(ssh.folder / name).read_text() for name in ("one", "two")]
+    assert sorted(said) == ["to 0\n", "to 1\n"]
+    cancel(tunnel)
+    tunnel.wait_end()
+
+
 TOUCH = """
 SSH_ASKPASS_PROMPT=none "$SSH_ASKPASS" "Confirm user presence for key ED25519-SK SHA256:x" &
 read -r touched <{folder}/touch
@@ -493,6 +535,7 @@ def test_a_users_own_settings_do_not_matter(
         "BatchMode yes",
         "LogLevel QUIET",
         "StreamLocalBindMask 0000",
+        "AddKeysToAgent yes",
     ]
     ssh.environment = {"SSH_AUTH_SOCK": str(tmp_path / "agent")}
     assert down(ssh.start(UNATTENDED=1))["CAUSE"] == "AUTH_NEEDED"
@@ -538,4 +581,3 @@ def test_an_agent_that_was_lent(tmp_path: Path) -> None:
         finally:
             agent.terminate()
             agent.wait()
-        "AddKeysToAgent yes",
