@@ -1,4 +1,5 @@
-/* gearsd's log: lines are formatted here and written by a worker of their own. */
+/* gearsd's log: lines are formatted here and written by a worker of their own, which also tells
+ * syslog: both may stand still. */
 #include "daemon/core/log.h"
 
 #include <errno.h>
@@ -38,19 +39,29 @@ static int open_segment(struct error *err)
     return state.fd < 0 ? state.fd : 0;
 }
 
-static int write_line(void *context, struct error *err)
+struct entry {
+    size_t audit; /* where in `text` syslog's begins; 0: it is not told */
+    size_t length;
+    char text[]; /* with its newline */
+};
+
+static int write_entry(void *context, struct error *err)
 {
-    char *line = context;
+    struct entry *entry = context;
+    if (entry->audit) {
+        syslog(LOG_INFO, "%.*s", (int)(entry->length - entry->audit - 1),
+            entry->text + entry->audit);
+    }
     if (state.fd >= 0 && state.written > SEGMENT_BYTES) {
         close(state.fd);
         state.fd = -1;
     }
     if (state.fd >= 0 || !open_segment(err)) {
-        ssize_t n = write(state.fd, line, strlen(line));
+        ssize_t n = write(state.fd, entry->text, entry->length);
         state.written += n > 0 ? (size_t)n : 0;
     }
     atomic_fetch_sub(&state.waiting, 1);
-    free(line);
+    free(entry);
     return 0;
 }
 
@@ -69,42 +80,54 @@ void log_stop(void)
     }
 }
 
-static void emit(const char *text)
+/* `prefix` is not for syslog. NULL: too many wait. */
+static struct entry *make_entry(const char *prefix, const char *text, size_t length, bool audit)
 {
-    char line[1400];
-    size_t n = log_line_stamp(clock_utc_us(), 'e', line);
-    snprintf(line + n, sizeof line - n, "%s\n", text);
+    char stamp[LOG_STAMP_SIZE];
+    size_t n = log_line_stamp(clock_utc_us(), 'e', stamp);
+    size_t most = n + strlen(prefix) + length + 2;
+    struct entry *entry =
+        atomic_load(&state.waiting) < WAITING_LIMIT ? malloc(sizeof *entry + most) : NULL;
+    if (entry) {
+        entry->audit = audit ? n + strlen(prefix) : 0;
+        entry->length = most - 1;
+        snprintf(entry->text, most, "%.*s%s%.*s\n", (int)n, stamp, prefix, (int)length, text);
+    }
+    return entry;
+}
+
+/* The first line of `text`. */
+static void emit(const char *prefix, const char *text, bool audit)
+{
+    size_t length = strcspn(text, "\n");
     if (!state.worker) {
-        fprintf(stderr, "gearsd: %s\n", text);
+        fprintf(stderr, "gearsd: %s%.*s\n", prefix, (int)length, text);
         return;
     }
-    char *copy = atomic_load(&state.waiting) < WAITING_LIMIT ? strdup(line) : NULL;
-    if (!copy) {
+    struct entry *entry = make_entry(prefix, text, length, audit);
+    if (!entry) {
         atomic_fetch_add(&state.dropped, 1);
         return;
     }
     atomic_fetch_add(&state.waiting, 1);
-    if (worker_submit(state.worker, write_line, NULL, copy)) {
+    if (worker_submit(state.worker, write_entry, NULL, entry)) {
         atomic_fetch_sub(&state.waiting, 1);
-        free(copy);
+        free(entry);
     }
     int dropped = atomic_exchange(&state.dropped, 0);
     if (dropped) {
-        log_line("log dropped lines=%d: its filesystem did not answer", dropped);
+        log_line("log dropped lines=%d: its filesystem or syslog did not answer", dropped);
     }
 }
 
 void log_line(const char *format, ...)
 {
-    char raw[1024], text[1280];
+    char raw[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
-    size_t length = strcspn(raw, "\n");
-    memcpy(text, raw, length);
-    text[length] = 0;
-    emit(text);
+    emit("", raw, false);
 }
 
 void log_audit(const char *format, ...)
@@ -114,6 +137,5 @@ void log_audit(const char *format, ...)
     va_start(args, format);
     vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
-    syslog(LOG_INFO, "%s", raw);
-    log_line("audit %s", raw);
+    emit("audit ", raw, true);
 }

@@ -5,9 +5,9 @@
 #include "common/home.h"
 #include "daemon/core/worker.h"
 
-/* Lines go to a thread of their own, so that a hung filesystem stops nobody; while 1000 lines
- * wait, further ones are dropped and counted. Before log_start and after a failure: standard
- * error. */
+/* Lines go to a thread of their own, so that a hung filesystem or syslog stops nobody; while
+ * 1000 lines wait, further ones are dropped and counted. Before log_start and after a failure:
+ * standard error. */
 int log_start(const struct home *home, struct event_base *base);
 void log_stop(void);
 /* Lower case, subject first, key=value; no secrets; one line. */

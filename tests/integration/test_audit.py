@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import time
 
 import pytest
 from conftest import Gears
+from processes import wait_until
 
 # /dev of its own, in which log is the test's socket.
 PRIVATE_DEV = """
@@ -60,3 +63,33 @@ def test_acts_are_told_and_secrets_are_not(gears: Gears) -> None:
         assert told in texts
     assert all("gearsd[" in line for line in lines)
     assert not any(token in line or "hunter2" in line for line in lines)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a /dev of its own needs a mount namespace")
+def test_a_syslog_that_stands_still_holds_up_nobody(gears: Gears) -> None:
+    """Its queue is full and nobody reads: acts go on, and are told when somebody does."""
+    (gears.home / "dev").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(gears.home / "syslog"))
+        gears.prefix = ["unshare", "-m", "sh", "-c", PRIVATE_DEV, "sh", str(gears.home)]
+        gears.run("daemon", "start")
+        gears.prefix = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.connect(str(gears.home / "syslog"))
+            other.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    other.send(b"other")
+        begin = time.monotonic()
+        gears.run("enable", "lab")
+        gears.run("disable", "lab")
+        assert time.monotonic() - begin < 10
+        told = ""
+
+        def is_told() -> bool:
+            nonlocal told
+            told += "".join(read_all(log))
+            return "disable service=lab" in told
+
+        wait_until(is_told, "the word about it")
+        assert "enable service=lab" in told
