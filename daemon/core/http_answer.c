@@ -1,9 +1,9 @@
-/* Reading the status of an HTTP answer: "HTTP/1.x NNN words", header lines, an empty line. */
+/* Reading the head of an HTTP answer: "HTTP/1.x NNN words", header lines, an empty line. */
 #include "daemon/core/http_answer.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 /* '0' stands for any digit, the rest for itself. */
 static const char pattern[] = "HTTP/1.0 000";
@@ -30,6 +30,35 @@ static size_t find_body(const char *bytes, size_t length)
     return 0;
 }
 
+/* The value of Content-Length in the lines of a whole head. Whoever sends something else there
+ * is read until the connection ends. */
+static uint64_t find_length(const char *head, size_t size)
+{
+    static const char name[] = "Content-Length:";
+    enum { NAME_LENGTH = sizeof name - 1, DIGITS_MOST = 18 };
+    const char *end = head + size, *at = head;
+    while ((at = memchr(at, '\n', (size_t)(end - at))) && end - ++at > NAME_LENGTH) {
+        if (strncasecmp(at, name, NAME_LENGTH) != 0) {
+            continue;
+        }
+        uint64_t value = 0;
+        int digits = 0;
+        for (at += NAME_LENGTH; at < end && (*at == ' ' || *at == '\t'); at++) {
+        }
+        for (; at < end && *at >= '0' && *at <= '9' && digits <= DIGITS_MOST; at++) {
+            value = value * 10 + (uint64_t)(*at - '0');
+            digits++;
+        }
+        return digits && digits <= DIGITS_MOST ? value : UINT64_MAX;
+    }
+    return UINT64_MAX;
+}
+
+bool http_answer_is_whole(const struct http_answer *answer, size_t length)
+{
+    return answer->length <= length - answer->body;
+}
+
 int http_answer_parse(const char *bytes, size_t length, struct http_answer *answer)
 {
     for (size_t i = 0; i < length && i < PATTERN_LENGTH; i++) {
@@ -50,6 +79,7 @@ int http_answer_parse(const char *bytes, size_t length, struct http_answer *answ
     if (!body) {
         return -EAGAIN;
     }
-    *answer = (struct http_answer){status, body};
+    bool bare = status < 200 || status == 204 || status == 304;
+    *answer = (struct http_answer){status, body, bare ? 0 : find_length(bytes, body)};
     return 0;
 }

@@ -10,22 +10,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/text.h"
 #include "common/unixsock.h"
 #include "daemon/core/http_answer.h"
 
-enum { ANSWER_LIMIT = 65536 };
+/* Who keeps the connection open behind a whole head is judged by that after REST_MS: a stream
+ * of events has no end, and closing at once would make others complain of a broken pipe. */
+enum { ANSWER_LIMIT = 65536, REST_MS = 1000 };
 
 struct probe {
     int fd;
     struct event *event;
     struct event_base *base;
-    struct timeval left;
+    int64_t until_ms; /* of the whole, however it drips */
     probe_done *done;
     void *context;
     struct text request, answer;
     size_t sent;
-    bool http;
+    bool http, head; /* head: the answer's is whole */
 };
 
 static void release(struct probe *probe)
@@ -48,7 +51,7 @@ static void finish(struct probe *probe, bool ok, const char *layer, const char *
 {
     struct probe_result result = {.ok = ok, .layer = layer, .message = message};
     struct http_answer answer;
-    if (probe->http &&
+    if (probe->head &&
         !http_answer_parse(text_string(&probe->answer), probe->answer.length, &answer)) {
         result.status = answer.status;
         result.body = text_string(&probe->answer) + answer.body;
@@ -59,14 +62,17 @@ static void finish(struct probe *probe, bool ok, const char *layer, const char *
     release(probe);
 }
 
-static void finish_http(struct probe *probe)
+/* By what came. `without`: why there is no more, when not even the head is whole. */
+static void finish_http(struct probe *probe, const char *without)
 {
     struct http_answer answer = {0};
-    bool head = !http_answer_parse(text_string(&probe->answer), probe->answer.length, &answer);
     char words[80];
+    if (probe->head) {
+        http_answer_parse(text_string(&probe->answer), probe->answer.length, &answer);
+    }
     snprintf(words, sizeof words, "answered HTTP %d", answer.status);
-    finish(probe, head && answer.status < 500, "http",
-        !head                  ? "closed the connection without an HTTP answer"
+    finish(probe, probe->head && answer.status < 500, "http",
+        !probe->head           ? without
         : answer.status >= 500 ? words
                                : NULL);
 }
@@ -77,27 +83,46 @@ static void arm(struct probe *probe, short what, event_callback_fn call)
         event_free(probe->event);
     }
     probe->event = event_new(probe->base, probe->fd, what, call, probe);
+    int64_t ms = probe->until_ms - clock_monotonic_ms();
+    struct timeval left = {ms > 0 ? ms / 1000 : 0, ms > 0 ? ms % 1000 * 1000 : 0};
     if (probe->event) {
-        event_add(probe->event, &probe->left);
+        event_add(probe->event, &left);
     }
+}
+
+/* Whether all of the answer is there. */
+static bool look_at_answer(struct probe *probe)
+{
+    struct http_answer answer;
+    if (http_answer_parse(text_string(&probe->answer), probe->answer.length, &answer)) {
+        return false;
+    }
+    int64_t until_ms = clock_monotonic_ms() + REST_MS;
+    if (!probe->head && until_ms < probe->until_ms) {
+        probe->until_ms = until_ms;
+    }
+    probe->head = true;
+    return http_answer_is_whole(&answer, probe->answer.length);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct probe *probe = argument;
     char buffer[4096];
-    if (what & EV_TIMEOUT) {
-        finish(probe, false, "http", "accepts connections but did not answer in time");
+    if ((what & EV_TIMEOUT) || clock_monotonic_ms() >= probe->until_ms) {
+        finish_http(probe, "accepts connections but did not answer in time");
         return;
     }
     ssize_t n = read((int)fd, buffer, sizeof buffer);
+    bool more = n < 0 && (errno == EAGAIN || errno == EINTR);
     if (n > 0 && probe->answer.length + (size_t)n < ANSWER_LIMIT) {
         text_append(&probe->answer, buffer, (size_t)n);
-        arm(probe, EV_READ, on_readable);
-    } else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        more = !look_at_answer(probe);
+    }
+    if (more) {
         arm(probe, EV_READ, on_readable);
     } else {
-        finish_http(probe);
+        finish_http(probe, "closed the connection without an HTTP answer");
     }
 }
 
@@ -161,7 +186,7 @@ struct probe *probe_start(struct event_base *base, const struct probe_target *ta
         return NULL;
     }
     *probe = (struct probe){.base = base, .done = done, .context = context};
-    probe->left = (struct timeval){deadline_ms / 1000, deadline_ms % 1000 * 1000};
+    probe->until_ms = clock_monotonic_ms() + deadline_ms;
     probe->fd = connect_target(target);
     if (probe->fd < 0) { /* report from the loop, never from inside this call */
         struct timeval now = {0, 0};
@@ -174,7 +199,9 @@ struct probe *probe_start(struct event_base *base, const struct probe_target *ta
     }
     if (target->method) {
         probe->http = true;
-        text_printf(&probe->request, "%s %s HTTP/1.0\r\nHost: localhost\r\nAccept: */*\r\n",
+        text_printf(&probe->request,
+            "%s %s HTTP/1.0\r\nHost: localhost\r\nAccept: */*\r\n"
+            "Connection: close\r\n",
             target->method, target->path);
         if (target->token) {
             text_printf(&probe->request, "Authorization: token %s\r\n", target->token);

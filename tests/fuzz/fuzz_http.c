@@ -27,10 +27,11 @@ static void check_parts(const char *bytes, size_t size, int whole, struct http_a
 {
     int before = -EAGAIN;
     for (size_t cut = 0; cut < size; cut++) {
-        struct http_answer part = {-1, 0};
+        struct http_answer part = {-1, 0, 0};
         int code = http_answer_parse(bytes, cut, &part);
         if ((before != -EAGAIN && code != before) ||
-            (!code && (whole || part.status != answer.status || part.body != answer.body)) ||
+            (!code && (whole || part.status != answer.status || part.body != answer.body ||
+                          part.length != answer.length)) ||
             (code == -EBADMSG && whole != -EBADMSG)) {
             abort();
         }
@@ -40,7 +41,7 @@ static void check_parts(const char *bytes, size_t size, int whole, struct http_a
 
 static void check_answer(const char *bytes, size_t size)
 {
-    struct http_answer answer = {-1, 0};
+    struct http_answer answer = {-1, 0, 0};
     int code = http_answer_parse(bytes, size, &answer);
     if (code && code != -EAGAIN && code != -EBADMSG) {
         abort();
