@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from relay_ends import KINDS, Pattern, Service, Task, read_pattern, send_pattern
+from relay_ends import KINDS, Pattern, Service, Task, exchange, read_pattern, send_pattern
 from relay_link import Relay
 
 Make = Callable[..., Service]
@@ -58,6 +58,7 @@ def test_a_writer_that_left_while_its_reader_stands_never_wakes_it(
         else:
             end.close()
         other, other_end = front.pair()
+        exchange(other, other_end)
         assert is_quiet(relay, other)
         other.close()
         other_end.close()
@@ -70,6 +71,7 @@ def test_a_half_closed_connection_never_wakes_it(relay: Relay, service: Make) ->
     front = service("uu")
     for closing in range(2):
         client, end = front.pair()
+        exchange(client, end)
         (client, end)[closing].shutdown(socket.SHUT_WR)
         assert (client, end)[1 - closing].recv(1) == b""
         relay.settle()

@@ -45,7 +45,7 @@ class HangingMount:
         )
         for end in (*down, *up):
             os.close(end)
-        wait_until(lambda: self.path.is_mount() or self.client.poll(), "the mount", 20)
+        wait_until(lambda: self.path.is_mount() or self.client.poll(), "the mount")
         assert self.client.poll() is None, "sshfs did not mount"
         return self
 
@@ -77,9 +77,9 @@ class HangingMount:
     def __exit__(self, *_: object) -> None:
         self.answer()
         for door in self.doors:
-            subprocess.run(["umount", str(door)], check=True)
+            subprocess.run(["umount", "-l", str(door)], check=True)
         unmount = shutil.which("fusermount3") or shutil.which("fusermount") or "fusermount3"
         subprocess.run([unmount, "-u", "-z", str(self.path)], check=False)
         for process in (self.client, self.server):
             process.terminate()
-            process.wait(20)
+            process.wait(60)

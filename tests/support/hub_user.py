@@ -59,12 +59,38 @@ class HubUser:
         return next((t for t in tunnels if t["cluster"] == self.cluster), {"state": None})
 
     def await_tunnel(self, state: str, timeout: float = 60) -> dict[str, Any]:
-        wait_until(lambda: self.tunnel()["state"] == state, f"the hop to be {state}", timeout)
-        return self.tunnel()
+        return wait_until(
+            lambda: (t := self.tunnel())["state"] == state and t, f"the hop to be {state}", timeout
+        )
+
+    def events(self) -> list[dict[str, Any]]:
+        """What gearsd here tells of."""
+        return [json.loads(line) for line in self.run("events", "--json").stdout.splitlines()]
+
+    @contextlib.contextmanager
+    def degrades(self) -> Iterator[None]:
+        """What is done within makes the hop silent. Seen by its event: a hop of keys may be so for
+        a second only."""
+        newest = self.events()[-1]
+
+        def told() -> bool:
+            return any(
+                event["event"] == "degraded" and event["message"].startswith(f"{self.cluster}: ")
+                for event in self.events()
+                if (event["epoch"], event["seq"] > newest["seq"]) == (newest["epoch"], True)
+            )
+
+        yield
+        wait_until(told, "that the hop is silent")
 
     def far_service(self, name: str = "lab") -> dict[str, Any]:
-        services = self.status()["services"]
-        return next(s for s in services if s["name"] == name and s["cluster"] == self.cluster)
+        """Its row in status, which gives a cluster one second to answer."""
+
+        def row() -> dict[str, Any] | None:
+            found = [s for s in self.status()["services"] if s["name"] == name]
+            return next((s for s in found if s["cluster"] == self.cluster), None)
+
+        return wait_until(row, f"{name}@{self.cluster} in status")
 
     def lab(self) -> LabClient:
         """The lab as the laptop's forward reaches it."""

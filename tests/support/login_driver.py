@@ -86,7 +86,7 @@ class Login:
             self.events.put(json.loads(line))
         self.events.put(None)
 
-    def next(self, kind: str, timeout: float = 30) -> Any:
+    def next(self, kind: str, timeout: float = 60) -> Any:
         """The next event of that kind; steps before it are kept in `steps`."""
         while True:
             try:
@@ -106,7 +106,7 @@ class Login:
         """The questions of the next prompt."""
         return [question["text"] for question in self.prompt()["prompts"]]
 
-    def done(self, timeout: float = 30) -> dict[str, Any]:
+    def done(self, timeout: float = 60) -> dict[str, Any]:
         result = self.next("done", timeout)
         return {**result, "cause": CAUSES[result["cause"]]}
 
@@ -133,7 +133,7 @@ class Login:
         assert self.process.stdin and self.process.stderr
         self.process.stdin.close()
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -91,15 +91,22 @@ class Node(Host):
 
     def drop(self, other: Node | None = None) -> None:
         """Lose silently whatever it sends and is sent, or only that to and from `other`."""
-        self._rule("-I", other)
+        self.inside("sh", "-c", self._rules("-I", other))
 
     def undrop(self, other: Node | None = None) -> None:
-        self._rule("-D", other)
+        self.inside("sh", "-c", self._rules("-D", other))
 
-    def _rule(self, order: str, other: Node | None) -> None:
-        for chain, side, end in (("INPUT", "-i", "-s"), ("OUTPUT", "-o", "-d")):
-            peer = [end, other.address] if other else []
-            self.inside("iptables", "-w", order, chain, side, "eth0", *peer, "-j", "DROP")
+    def drop_for(self, seconds: float, other: Node | None = None) -> None:
+        """Both, as far apart as said however long it takes to get there."""
+        ends = self._rules("-D", other)
+        self.inside("sh", "-c", f"{self._rules('-I', other)} && sleep {seconds} && {ends}")
+
+    def _rules(self, order: str, other: Node | None) -> str:
+        rules = [
+            f"{chain} {side} eth0{f' {end} {other.address}' if other else ''} -j DROP"
+            for chain, side, end in (("INPUT", "-i", "-s"), ("OUTPUT", "-o", "-d"))
+        ]
+        return " && ".join(f"iptables -w {order} {rule}" for rule in rules)
 
     def end_all(self) -> None:
         """What a site does that lets nothing of a user outlive the session."""
@@ -108,7 +115,7 @@ class Node(Host):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(map(alive, pids)), "the end of everything", 10)
+        wait_until(lambda: not any(map(alive, pids)), "the end of everything")
 
     def renumber(self, number: int) -> None:
         """Another address, known by name at once; open connections find nobody."""

@@ -40,7 +40,7 @@ class SystemSsh:
         pids = [pid for tunnel in self.made for pid in processes(tunnel)]
         for tunnel in self.made:
             tunnel.close()
-        wait_until(lambda: not any(map(alive, pids)), "the end of ssh", 10)
+        wait_until(lambda: not any(map(alive, pids)), "the end of ssh")
         shutil.rmtree(self.folder)
 
     def write_config(self) -> None:

@@ -210,6 +210,14 @@ def read_pattern(end: socket.socket, pattern: Pattern, length: int | None, at: i
     return got
 
 
+def exchange(client: socket.socket, end: socket.socket, text: bytes = b"ping") -> None:
+    """A word each way: whoever carries it has nothing left to do for this connection."""
+    client.sendall(text)
+    assert end.recv(len(text), socket.MSG_WAITALL) == text
+    end.sendall(text[::-1])
+    assert client.recv(len(text), socket.MSG_WAITALL) == text[::-1]
+
+
 def abort(end: socket.socket) -> None:
     """Reset where the socket knows how; elsewhere as close does."""
     if end.family == socket.AF_INET:

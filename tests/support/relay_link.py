@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from processes import wait_until
+from processes import sleeps, wait_until
 
 SOURCE = Path(__file__).parents[2]
 BIN = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin"))
@@ -68,7 +68,7 @@ class Relay:
         with (BIN / "gears-relay").open("rb") as program:
             os.fsync(program)  # pages just built and not on the disk yet would count as its own
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.link.settimeout(30)
+        self.link.settimeout(60)
         high = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
         theirs.close()
         environment = {
@@ -176,7 +176,7 @@ class Relay:
         values = struct.unpack_from("<7Q", self.memory, self.slots[name] * SLOT_BYTES)
         return dict(zip(COUNTERS, values))
 
-    def wait_end(self, timeout: float = 30) -> None:
+    def wait_end(self, timeout: float = 60) -> None:
         """Wait for the process's end."""
         assert select.select([self.handle], [], [], timeout)[0], (
             f"gears-relay does not end; its descriptors: {self.descriptors()}"
@@ -247,14 +247,14 @@ class Relay:
 
     def settle(self) -> None:
         """Wait until it sleeps: it was heard of nothing new and did nothing for a while."""
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            self.order("HELLO")
-            before = self.wakeups()
-            time.sleep(0.1)
-            if self.wakeups() == before:
-                return
-        raise AssertionError("the relay does not come to rest")
+        wait_until(self._sleeps_on, "that the relay comes to rest")
+
+    def _sleeps_on(self) -> bool:
+        self.order("HELLO")
+        before = self.wakeups()
+        asleep = sleeps(self.pid)
+        time.sleep(0.5)
+        return asleep and sleeps(self.pid) and self.wakeups() == before
 
     def stop(self) -> None:
         signal.pidfd_send_signal(self.handle, signal.SIGSTOP)

@@ -255,7 +255,6 @@ class Sshd:
         wait_until(
             lambda: self.log.count("Server listening on") > before or process.poll() is not None,
             "sshd's start",
-            10,
         )
         if process.poll() is None:
             self.listener = self._find_listener(process.pid)
@@ -285,6 +284,15 @@ class Sshd:
     def serving(self) -> list[int]:
         """What serves the connections."""
         return [pid for pid in self.processes() if pid != self.listener or not self.process]
+
+    def has_unread(self) -> bool:
+        """Whether bytes came on a connection that it has not read yet; no node's."""
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, here, _, state, queues = line.split()[:5]
+            port, unread = (int(field.split(":")[1], 16) for field in (here, queues))
+            if port == self.port and state == "01" and unread:
+                return True
+        return False
 
     def freeze(self, listener: bool = False) -> None:
         """Stop answering on the open connections; with `listener` on new ones too."""
@@ -318,7 +326,7 @@ class Sshd:
     def _end(self, pids: list[int]) -> None:
         for pid in pids:
             _signal(pid, signal.SIGKILL)
-        wait_until(lambda: not any(map(alive, pids)), "the end of sshd", 10)
+        wait_until(lambda: not any(map(alive, pids)), "the end of sshd")
 
     def _ran_inside(self, space: int) -> list[int]:
         found = []

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from processes import sleeps, wait_until
 from sshd import Sshd
 
 SOURCE = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ class Tunnel:
         self.told: list[tuple[str, int, Fields]] = []
         self.request = 1
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.link.settimeout(30)
+        self.link.settimeout(60)
         high = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
         theirs.close()
         environment = {
@@ -208,7 +209,7 @@ class Tunnel:
         """A later gearsd connects; the one before finds itself closed."""
         old = self.link
         self.link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.link.settimeout(30)
+        self.link.settimeout(60)
         self.link.connect(str(self.link_path))
         os.close(self.handle)
         self.memory.close()
@@ -235,7 +236,7 @@ class Tunnel:
                 theirs, _ = listener.accept()
         else:
             mine, theirs = socket.socketpair()
-        mine.settimeout(30)
+        mine.settimeout(60)
         self.hand_over(target, theirs)
         return mine
 
@@ -266,14 +267,15 @@ class Tunnel:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def settle(self) -> None:
-        """Wait until it sleeps."""
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            before = self.wakeups()
-            time.sleep(0.2)
-            if self.wakeups() == before:
-                return
-        raise AssertionError("the tunnel does not come to rest")
+        """Wait until it sleeps, its first question to the server answered."""
+        wait_until(lambda: self.now().get("RTT_US"), "the first answer")
+        wait_until(self._sleeps_on, "that the tunnel comes to rest")
+
+    def _sleeps_on(self) -> bool:
+        before = self.wakeups()
+        asleep = sleeps(self.pid)
+        time.sleep(0.5)
+        return asleep and sleeps(self.pid) and self.wakeups() == before
 
     def is_sanitized(self) -> bool:
         return "asan" in Path(f"/proc/{self.pid}/maps").read_text()
@@ -281,7 +283,7 @@ class Tunnel:
     def has_ended(self) -> bool:
         return bool(select.select([self.handle], [], [], 0)[0])
 
-    def wait_end(self, timeout: float = 30) -> None:
+    def wait_end(self, timeout: float = 60) -> None:
         assert select.select([self.handle], [], [], timeout)[0], "gears-tunnel does not end"
 
     def finish(self) -> None:

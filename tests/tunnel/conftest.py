@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import wait_until
 from sshd import WHY_NOT, Sshd, new_key
 from tunnel_link import Tunnel, hop_record
 
@@ -72,6 +73,7 @@ def start(server: Sshd, home: Path) -> Iterator[Callable[..., Tunnel]]:
         server.thaw()
         for tunnel in made:
             tunnel.close()
+        wait_until(lambda: not server.serving(), "the end of the server's side")
         for folder in folders:
             shutil.rmtree(folder)
 

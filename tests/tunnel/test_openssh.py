@@ -44,7 +44,8 @@ def _finish(ssh: SystemSsh) -> None:
     for tunnel in ssh.made:
         pids = processes(tunnel)
         tunnel.finish()
-        assert not any(map(alive, pids))
+        # It waits for its own ssh; that of a jump host is only told to end.
+        wait_until(lambda pids=pids: not any(map(alive, pids)), "the end of ssh")
     assert not ssh.folders(), "sockets of ssh are left"
 
 
@@ -53,6 +54,8 @@ def start(server: Sshd, home: Path) -> Iterator[Callable[..., Tunnel]]:
     """Starts tunnels: start(KEEPALIVE_MS=200), not waiting for the login."""
     with contextlib.ExitStack() as stack:
         made: list[SystemSsh] = []
+        served = "the end of the server's side"
+        stack.callback(lambda: wait_until(lambda: not server.serving(), served))
         stack.callback(server.thaw)
 
         def make(**settings: str | int) -> Tunnel:
@@ -165,7 +168,7 @@ def test_a_killed_tunnel_leaves_nothing(server: Sshd, home: Path, target) -> Non
         pids = processes(killed)
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait_end()
-        wait_until(lambda: not any(map(alive, pids)), "the end of ssh", 10)
+        wait_until(lambda: not any(map(alive, pids)), "the end of ssh")
         other = ssh.folder / "x-andes.1.bbbbbb"
         other.mkdir()
         assert [path.name for path in ssh.folders()] == [other.name, "x-andes.aaaaaa"]

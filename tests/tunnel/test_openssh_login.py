@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from openssh_tunnel import SystemSsh, answer, down, master, processes, tcp_sockets
-from processes import alive, wait_until
+from processes import alive, tell, wait_until
 from sshd import Sshd, needs_sshd, new_key
 from tunnel_link import NUMBERS, Tunnel
 
@@ -42,7 +42,8 @@ def words(pid: int) -> bytes:
 def end(tunnel: Tunnel) -> None:
     pids = processes(tunnel)
     tunnel.finish()
-    assert not any(map(alive, pids))
+    # It waits for its own ssh; that of a jump host is only told to end.
+    wait_until(lambda: not any(map(alive, pids)), "the end of ssh")
 
 
 def cancel(tunnel: Tunnel) -> None:
@@ -156,8 +157,8 @@ def test_cancelled_at_the_prompt(ssh: SystemSsh, sshd: Sshd) -> None:
     assert len(pids) == 2, "ssh and askpass"
     cancel(tunnel)
     assert down(tunnel)["CAUSE"] == "CANCELLED"
-    wait_until(lambda: not any(map(alive, pids)), "the end of ssh and askpass", 10)
-    wait_until(lambda: len(sshd.processes()) == 1, "the end of the server's side", 10)
+    wait_until(lambda: not any(map(alive, pids)), "the end of ssh and askpass")
+    wait_until(lambda: len(sshd.processes()) == 1, "the end of the server's side")
     assert "Failed keyboard-interactive" not in sshd.log
     assert not ssh.folders()
 
@@ -165,10 +166,10 @@ def test_cancelled_at_the_prompt(ssh: SystemSsh, sshd: Sshd) -> None:
 def test_cancelled_while_it_connects(ssh: SystemSsh, sshd: Sshd) -> None:
     sshd.freeze(listener=True)
     tunnel = ssh.start()
-    pids = processes(tunnel)
+    pids = wait_until(lambda: processes(tunnel), "ssh")
     cancel(tunnel)
     assert down(tunnel)["CAUSE"] == "CANCELLED"
-    assert not any(map(alive, pids))
+    wait_until(lambda: not any(map(alive, pids)), "the end of ssh")
     sshd.thaw()
 
 
@@ -178,8 +179,8 @@ def test_a_tunnel_killed_at_the_prompt(ssh: SystemSsh, sshd: Sshd) -> None:
     pids = processes(tunnel)
     os.kill(tunnel.pid, signal.SIGKILL)
     tunnel.wait_end()
-    wait_until(lambda: not any(map(alive, pids)), "the end of ssh and askpass", 10)
-    wait_until(lambda: len(sshd.processes()) == 1, "the end of the server's side", 10)
+    wait_until(lambda: not any(map(alive, pids)), "the end of ssh and askpass")
+    wait_until(lambda: len(sshd.processes()) == 1, "the end of the server's side")
     assert "Failed keyboard-interactive" not in sshd.log
     again = ssh.start(NONCE="f" * 32)
     answer(again, sshd.fresh_code())
@@ -338,8 +339,8 @@ def test_given_up_at_the_jump_host(hosts: tuple[Sshd, Sshd, SystemSsh], how: str
         assert down(tunnel)["CAUSE"] == "CANCELLED"
     elif how == "killed":
         os.kill(tunnel.pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(alive, pids or processes(tunnel))), "the end of all", 10)
-    wait_until(lambda: len(jump.processes()) == 1, "the end of the server's side", 10)
+    wait_until(lambda: not any(map(alive, pids or processes(tunnel))), "the end of all")
+    wait_until(lambda: len(jump.processes()) == 1, "the end of the server's side")
     assert "Failed keyboard-interactive" not in jump.log
     assert server.connections() == 0
 
@@ -503,7 +504,7 @@ def test_a_key_that_wants_to_be_touched(
     tunnel = ssh.start()
     while "user presence" not in tunnel.wait_told("TUNNEL_STATE")["TEXT"]:
         pass
-    (ssh.folder / "touch").write_text("now\n")
+    tell(ssh.folder / "touch", "now\n")
     assert tunnel.wait_state("UP")["HUMAN"] == 1
     end(tunnel)
     told = down(ssh.start(UNATTENDED=1))

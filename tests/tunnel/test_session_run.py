@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from processes import wait_until
+from processes import tell, wait_until
 from tunnel_link import Tunnel, TunnelError
 
 REPORT = """printf '\\n@gears-report 1 {"host":"andes-login3"}\\n'"""
@@ -90,7 +90,12 @@ def test_too_much_noise(tunnel: Tunnel) -> None:
 
 def test_a_command_that_says_nothing(tunnel: Tunnel, home: Path) -> None:
     """The next one may find the place still taken: that is said, and passes."""
-    told = tunnel.run(f"echo $$ >{home}/pid; exec sleep 600", 1000)
+    command = f"echo $$ >{home}/pid; exec sleep 600"
+    asked = tunnel.send("TUNNEL_RUN", COMMAND=command, TIMEOUT_MS=10000)
+    wait_until(
+        lambda: (home / "pid").exists() and (home / "pid").read_text().endswith("\n"), "the command"
+    )
+    _, told = tunnel.answer_to(asked)
     assert os.strerror(told["ERRNO"]) == "Connection timed out"
     assert "did not report in time" in told["TEXT"]
     told = tunnel.run(REPORT)
@@ -107,11 +112,11 @@ def test_a_report_from_one_that_stays(tunnel: Tunnel, home: Path) -> None:
 
 
 def test_one_at_a_time(tunnel: Tunnel, home: Path) -> None:
-    first = tunnel.send("TUNNEL_RUN", COMMAND=f"cat {home}/go; {REPORT}", TIMEOUT_MS=20000)
     os.mkfifo(home / "go")
+    first = tunnel.send("TUNNEL_RUN", COMMAND=f"cat {home}/go; {REPORT}", TIMEOUT_MS=60000)
     with pytest.raises(TunnelError, match="another command runs already"):
         tunnel.run(REPORT)
-    (home / "go").write_text("go\n")
+    tell(home / "go", "go\n")
     assert tunnel.answer_to(first) == ("TUNNEL_RAN", ANSWER)
 
 
@@ -119,9 +124,9 @@ def test_data_goes_on_meanwhile(tunnel: Tunnel, target, home: Path) -> None:
     target.echo()
     os.mkfifo(home / "go")
     with tunnel.connect(target.path) as client:
-        running = tunnel.send("TUNNEL_RUN", COMMAND=f"cat {home}/go; {REPORT}", TIMEOUT_MS=20000)
+        running = tunnel.send("TUNNEL_RUN", COMMAND=f"cat {home}/go; {REPORT}", TIMEOUT_MS=60000)
         for _ in range(100):
             client.sendall(b"x" * 1000)
             assert len(client.recv(1000)) > 0
-        (home / "go").write_text("go\n")
+        tell(home / "go", "go\n")
         assert tunnel.answer_to(running) == ("TUNNEL_RAN", ANSWER)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from login_driver import OLD, Hop, Login, run
-from processes import wait_until
+from processes import connects, wait_until
 from sshd import Sshd, needs_sshd, new_key
 
 pytestmark = needs_sshd
@@ -29,11 +29,6 @@ def known(server: Sshd, folder: Path) -> list[str]:
     return [str(path)]
 
 
-def answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as peer:
-        return peer.connect_ex(str(path)) == 0
-
-
 @contextlib.contextmanager
 def agent(folder: Path, *keys: Path) -> Iterator[str]:
     path = folder / "agent.sck"
@@ -41,7 +36,7 @@ def agent(folder: Path, *keys: Path) -> Iterator[str]:
         ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: answers(path), "the agent's socket", 10)
+        wait_until(lambda: connects(Path(path)), "the agent's socket")
         environment = {**os.environ, "SSH_AUTH_SOCK": str(path)}
         for key in keys:
             words = ["ssh-add", "-q", str(key)]
@@ -178,7 +173,7 @@ def test_an_agent_that_is_gone_or_stuck(server: Sshd, tmp_path: Path) -> None:
         stuck.bind(str(tmp_path / "stuck.sck"))
         stuck.listen()
         hop = Hop(server, agent=str(tmp_path / "stuck.sck"), **fields)
-        done = run(tmp_path, hop, words=("--step", "1000"))
+        done = run(tmp_path, hop, words=("--step", "5000"))
         assert any("stuck.sck does not answer" in step for step in done["steps"]), done
         assert done["up"]
         with Login(tmp_path, hop) as login:

@@ -183,19 +183,20 @@ def test_cancel_while_asked(server: Sshd, tmp_path: Path) -> None:
         login.texts()
         login.cancel()
         assert login.done()["cause"] == "cancelled"
-    wait_until(lambda: not server.serving(), "the end of the connection", 10)
+    wait_until(lambda: not server.serving(), "the end of the connection")
     assert server.passcodes.count("refused") == 0, "no empty answer is sent"
 
 
 def test_the_driver_is_gone_while_asked(server: Sshd, tmp_path: Path) -> None:
     with Login(tmp_path, hop(server, tmp_path)) as login:
         login.texts()
+    wait_until(lambda: not server.serving(), "the end of the connection")
     assert server.passcodes.count("refused") == 0
 
 
 def test_the_server_is_tired_of_waiting(tmp_path: Path) -> None:
     with (
-        Sshd(tmp_path, extra=["LoginGraceTime 2"]) as server,
+        Sshd(tmp_path, extra=["LoginGraceTime 10"]) as server,
         Login(tmp_path, hop(server, tmp_path)) as login,
     ):
         login.texts()
@@ -215,7 +216,7 @@ def test_nobody_answers(server: Sshd, tmp_path: Path) -> None:
 
 def test_the_server_freezes_after_the_answer(server: Sshd, tmp_path: Path) -> None:
     code = server.fresh_code()
-    with Login(tmp_path, hop(server, tmp_path), words=("--step", "1500")) as login:
+    with Login(tmp_path, hop(server, tmp_path), words=("--step", "5000")) as login:
         login.texts()
         server.freeze(listener=True)
         login.say(code)
@@ -229,6 +230,7 @@ def test_the_server_dies_after_the_answer(server: Sshd, tmp_path: Path) -> None:
         login.texts()
         server.freeze()
         login.say("123456")
+        wait_until(server.has_unread, "that the answer is there")
         for pid in server.serving():
             os.kill(pid, signal.SIGKILL)
         done = login.done()

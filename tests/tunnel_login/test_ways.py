@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -58,23 +59,24 @@ def test_no_such_name(tmp_path: Path) -> None:
 
 def test_a_name_server_that_says_nothing(tmp_path: Path) -> None:
     """The resolver cannot be interrupted; the login ends all the same."""
+    address = f"127.77.{random.randrange(256)}.{random.randrange(1, 255)}"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         try:
-            silent.bind(("127.77.0.1", 53))
+            silent.bind((address, 53))
         except OSError as error:
             pytest.skip(f"no name server of our own: {error}")
-        (tmp_path / "resolv.conf").write_text("nameserver 127.77.0.1\noptions timeout:4\n")
+        (tmp_path / "resolv.conf").write_text(f"nameserver {address}\noptions timeout:30\n")
         script = f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"'
         prefix = ("unshare", "--mount", "sh", "-c", script, "sh")
         hop = Hop(host="andes.example")
         with Login(tmp_path, hop, words=("--step", "800"), prefix=prefix) as login:
-            done = login.done(3)
+            done = login.done(20)
             assert done["cause"] == "network-down", done
             assert "within 800ms" in done["text"] and "andes.example" in done["text"]
         with Login(tmp_path, hop, prefix=prefix) as login:
             login.step("looking up")
             login.cancel()
-            assert login.done(3)["cause"] == "cancelled"
+            assert login.done(20)["cause"] == "cancelled"
 
 
 @pytest.mark.parametrize("order", ["cancel", "wait"])
@@ -92,7 +94,7 @@ def test_a_home_that_hangs(tmp_path: Path, order: str) -> None:
             login.step("connecting")
             if order == "cancel":
                 login.cancel()
-                assert login.done(8)["cause"] == "cancelled"
+                assert login.done()["cause"] == "cancelled"
             else:
                 done = login.done()
                 assert done["cause"] == "failed" and "file server" in done["text"], done
@@ -118,7 +120,7 @@ def test_a_black_hole(tmp_path: Path) -> None:
         with Login(tmp_path, to(port)) as login:
             login.step("connecting")
             login.cancel()
-            assert login.done(5)["cause"] == "cancelled"
+            assert login.done()["cause"] == "cancelled"
 
 
 def test_a_server_that_says_nothing(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_a_server_that_says_nothing(tmp_path: Path) -> None:
         with Login(tmp_path, to(port)) as login:
             login.step("greeting")
             login.cancel()
-            assert login.done(5)["cause"] == "cancelled"
+            assert login.done()["cause"] == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_through_jump_hosts(tmp_path: Path) -> None:
         done = run(tmp_path, *hops)
         assert done["cause"] == "network-down" and "the jump host h1" in done["text"], done
         servers[1].freeze(listener=True)
-        done = run(tmp_path, *hops[:2], words=("--step", "800"))
+        done = run(tmp_path, *hops[:2], words=("--step", "5000"))
         assert done["cause"] == "network-down" and "no answer from h1" in done["text"], done
         servers[1].thaw()
         servers[0].extra = ["AllowTcpForwarding no"]
