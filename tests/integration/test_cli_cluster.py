@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import Gears
 from fake_gearsd import Call, Hop, hop, service, tunnel
+from processes import wait_until
 
 
 @pytest.fixture
@@ -244,12 +245,20 @@ def test_logs_and_events_over_a_hop(gears: Gears, andes: Hop) -> None:
 
 
 def test_status_shows_all_that_is_reached(gears: Gears, andes: Hop) -> None:
-    result = gears.run("status").stdout
-    services, hops = result.split("\n\n")
+    # The cluster has a second to answer: too little on a busy machine.
+    services, hops = wait_until(
+        lambda: "lab@andes" in (said := gears.run("status").stdout) and said.split("\n\n"),
+        "the service there",
+    )
     assert [row.split("\t")[0] for row in services.splitlines()] == ["docs", "lab@andes"]
     assert hops.startswith("andes\tup\tandes-login3.olcf\t")
     assert re.search(r"\t2\t31ms\t\n$", hops)
-    shown = json.loads(gears.run("status", "--json").stdout)
+
+    def shown_services() -> dict[str, Any] | None:
+        shown = json.loads(gears.run("status", "--json").stdout)
+        return shown if len(shown["services"]) > 1 else None
+
+    shown = wait_until(shown_services, "the service there")
     assert [(s["name"], s["cluster"]) for s in shown["services"]] == [
         ("docs", None),
         ("lab", "andes"),

@@ -120,14 +120,16 @@ def test_one_hop_up_and_one_down(users: Users) -> None:
     assert server
     server.disconnect()
     users.frontier.await_tunnel("auth-needed")
+    assert users.andes.far_service("job")
     shown = users.andes.status()
     states = {tunnel["cluster"]: tunnel["state"] for tunnel in shown["tunnels"]}
     assert states == {"andes": "up", "frontier": "auth-needed"}
-    assert ("job", "andes") in {(s["name"], s["cluster"]) for s in shown["services"]}
-    plain = users.run("status")
-    rows = [row.split("\t")[:2] for row in plain.stdout.splitlines()]
-    assert ["job@andes", "ready"] in rows
-    assert ["andes", "up"] in rows and ["frontier", "auth-needed"] in rows
+
+    def rows() -> list[list[str]]:
+        return [row.split("\t")[:2] for row in users.run("status").stdout.splitlines()]
+
+    wait_until(lambda: ["job@andes", "ready"] in rows(), "the service there")
+    assert ["andes", "up"] in rows() and ["frontier", "auth-needed"] in rows()
     assert users.run("status", "job@andes").returncode == 0
     assert users.run("status", "job@frontier", check=False).returncode == 7
     # What is asked of one does not wait for the other.

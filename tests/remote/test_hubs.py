@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hub_user import HubUser
-from lab_client import LabClient
 from olcf import Olcf
-from processes import alive, wait_until
+from processes import alive, connects, wait_until
 
 
 @pytest.fixture
@@ -78,7 +75,7 @@ def test_a_rebooted_login_node_is_told(olcf: Olcf, user: HubUser) -> None:
     client = user.lab()
     client.start_notebook("a.ipynb")
     olcf.andes[0].reboot()
-    user.await_tunnel("auth-needed", 40)
+    user.await_tunnel("auth-needed")
     user.login()
     assert user.tunnel()["host"] == "andes-login1.olcf"
     assert "was rebooted" in user.run("events").stdout
@@ -158,15 +155,6 @@ def test_the_relay_dies_and_the_hop_stays(olcf: Olcf, user: HubUser) -> None:
     for pid in relays:
         user.kill(pid, 9)
     wait_until(lambda: not any(map(alive, relays)), "the relay's end")
-    wait_until(lambda: connects(client), "the relay's successor")
+    wait_until(lambda: connects(client.path), "the relay's successor")
     assert client.raw("GET", "/api")[0] == 200
     assert user.tunnel_processes() == tunnels and olcf.passcodes_asked() == 1
-
-
-def connects(client: LabClient) -> bool:
-    with socket.socket(socket.AF_UNIX) as plain:
-        try:
-            plain.connect(str(Path(client.path)))
-        except OSError:
-            return False
-    return True

@@ -175,7 +175,7 @@ class Tmux:
     def await_end(self) -> None:
         command = [*self.node.prefix, *self.words, "has-session", "-t", "w"]
         ended = lambda: subprocess.run(command, capture_output=True, check=False).returncode != 0  # noqa: E731
-        wait_until(ended, "the end of the window", 20)
+        wait_until(ended, "the end of the window")
 
 
 def test_the_commands_of_the_original_gears(laptop: Laptop) -> None:

@@ -38,7 +38,7 @@ def test_one_passcode_leads_to_a_kernel(olcf: Olcf, user: HubUser) -> None:
     # All of these go over the one connection, and nobody is asked again.
     status = user.status()
     assert [(t["cluster"], t["state"]) for t in status["tunnels"]] == [("andes", "up")]
-    lab = next(s for s in status["services"] if s["name"] == "lab" and s["cluster"] == "andes")
+    lab = user.far_service()
     assert lab["state"] == "ready" and lab["host"].startswith("andes-login")
     assert "token=" in user.run("url", "lab@andes").stdout
     assert user.run("logs", "lab@andes", "-n", "5").stdout

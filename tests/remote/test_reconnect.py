@@ -91,7 +91,7 @@ def test_keys_wait_for_a_network_that_is_gone(keys: HubUser) -> None:
     keys.olcf.hub1.mend()
     began = time.monotonic()
     keys.await_tunnel("up")
-    assert time.monotonic() - began < 10  # the figure stands in tests/bench
+    assert time.monotonic() - began < 20  # the figure stands in tests/bench
 
 
 def test_a_silent_server_is_kept(user: HubUser) -> None:
@@ -103,12 +103,12 @@ def test_a_silent_server_is_kept(user: HubUser) -> None:
     server = reached(user)
     before = connections(user.olcf)
     server.freeze()
-    tunnel = user.await_tunnel("degraded", 20)
+    tunnel = user.await_tunnel("degraded")
     assert tunnel["message"]
     status = user.run("status", check=False).stdout
     assert "degraded" in status
     server.thaw()
-    user.await_tunnel("up", 20)
+    user.await_tunnel("up")
     assert client.run(kernel, "print(x)") == "8\n"
     assert connections(user.olcf) == before and user.olcf.passcodes_asked() == 1
 
@@ -123,9 +123,9 @@ def test_a_new_client_finds_the_silence(olcf: Olcf) -> None:
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(olcf.gears.home / "run/andes.sck"))
             client.sendall(b"GET /api HTTP/1.0\r\n\r\n")
-            user.await_tunnel("degraded", 20)
+            user.await_tunnel("degraded")
         server.thaw()
-        user.await_tunnel("up", 20)
+        user.await_tunnel("up")
 
 
 # As long as ten rounds of the backoff that keys have: 0.25 s and doubling, 12 s at most.
@@ -137,7 +137,7 @@ def test_no_connection_without_the_human(user: HubUser) -> None:
     user.login()
     server = reached(user)
     server.disconnect()
-    tunnel = user.await_tunnel("auth-needed", 20)
+    tunnel = user.await_tunnel("auth-needed")
     assert "gearsctl login andes" in tunnel["message"]
     before = connections(user.olcf)
     # What would make a key login connect: a network change, a demand, a new gearsd.
@@ -161,13 +161,13 @@ def test_restarted_sshd_ends_nothing(user: HubUser) -> None:
 
 
 def test_policy_ends_a_hop_in_time(olcf: Olcf) -> None:
-    configure(olcf.gears, "max_age = 8s\n")
+    configure(olcf.gears, "max_age = 20s\n")
     with HubUser(olcf, olcf.hub1) as user:
         user.login()
         assert user.tunnel()["expires_at"]
-        tunnel = user.await_tunnel("auth-needed", 30)
+        tunnel = user.await_tunnel("auth-needed", 90)
         assert tunnel["cause"] == "policy" and "PASSCODE" in tunnel["message"]
-        assert not user.tunnel_processes()
+        wait_until(lambda: not user.tunnel_processes(), "the end of the tunnel")
 
 
 def test_changed_host_key_is_refused(keys: HubUser) -> None:
