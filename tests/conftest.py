@@ -128,7 +128,7 @@ def private_gears(venv: str = CURRENT_VENV) -> Iterator[Gears]:
     finally:
         if gears.processes():
             gears.run("daemon", "stop", "--services", "--yes")
-            wait_until(lambda: not gears.processes(), "the end of every process", 30)
+            wait_until(lambda: not gears.processes(), "the end of every process")
         reports = [path.read_text("utf-8", "replace") for path in home.glob("asan.*")]
         shutil.rmtree(home)
         assert not reports, "\n".join(reports)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Gears, private_gears
 from once import Once
-from processes import alive, parent, wait_until
+from processes import alive, parent, tell, wait_until
 from tracing import (
     KEEPER_CALLS,
     LOOP_CALLS,
@@ -111,7 +111,7 @@ def check_stop(gears: Gears, once: Once, answered: bool) -> None:
 def check_restart(gears: Gears, once: Once, answered: bool) -> None:
     assert settled(gears) == "ready"
     if answered:
-        wait_until(lambda: once.starts() == 2 and settled(gears) == "ready", "the restart", 20)
+        wait_until(lambda: once.starts() == 2 and settled(gears) == "ready", "the restart")
     assert len(once.running()) == 1
     assert once.starts() <= 2
 
@@ -204,7 +204,7 @@ def test_the_keeper_while_it_records_an_exit(which: str, away: bool) -> None:
     def one(point: Point) -> bool:
         with private_gears() as gears:
             killed = end_with_keeper_killed(gears, which, away, point)
-            wait_until(lambda: settled(gears, "ends") == "failed", "the report", 20)
+            wait_until(lambda: settled(gears, "ends") == "failed", "the report")
             service = gears.status("ends")
             end = service["exit"]
             try:
@@ -232,11 +232,11 @@ def end_with_keeper_killed(gears: Gears, which: str, away: bool, point: Point) -
     if away:
         gears.kill_daemon()
     if which == "last":
-        (gears.home / "end").write_text("go\n")
+        tell(gears.home / "end", "go\n")
         wait_until(lambda: list(gears.home.glob("state/*/exit/ends.rec")), "the first record")
         wait_until(lambda: len(list(Path(f"/proc/{keeper}/task").iterdir())) == 2, "its thread")
     with Tracer(keeper, *point.killing(), follow=True) as tracer:
-        (gears.home / ("fifo" if which == "last" else "end")).write_text("go\n")
+        tell(gears.home / ("fifo" if which == "last" else "end"), "go\n")
         if which == "first":
             # Not before its record: the tree goes on until it is told.
             wait_until(
@@ -244,11 +244,11 @@ def end_with_keeper_killed(gears: Gears, which: str, away: bool, point: Point) -
                 "the record or the end of the keeper",
             )
             release(gears)
-        wait_until(lambda: not alive(keeper), "the end of the keeper", 20)
+        wait_until(lambda: not alive(keeper), "the end of the keeper")
         wait_until(lambda: "+++" in tracer.calls(), "its report")
         killed = "+++ killed by SIGKILL" in tracer.calls()
     gears.run("status")
-    wait_until(lambda: not any(alive(pid) for pid in tree), "the end of the tree", 20)
+    wait_until(lambda: not any(alive(pid) for pid in tree), "the end of the tree")
     return killed
 
 

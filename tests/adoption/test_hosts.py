@@ -191,7 +191,7 @@ def test_a_reused_pid_is_never_signalled(gears: Gears, alpha: Host) -> None:
         # The lease and the records name these ids; the strangers are let be.
         wait_until(lambda: alpha.status("once")["exit"], "the report")
         assert alpha.status("once")["exit"]["unknown"] is True
-        wait_until(lambda: alpha.status("once")["state"] == "ready", "the restart", 20)
+        wait_until(lambda: alpha.status("once")["state"] == "ready", "the restart")
         assert once.starts() == 2
         alpha.run("stop", "once")
         assert all(stranger.poll() is None for stranger in strangers.values())

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pwd
+import random
 import re
 import socket
 import subprocess
@@ -129,8 +130,9 @@ def test_a_login_shell_follows(gears: Gears, andes: Hop, leave: str) -> None:
         screen.expect("your shell> ")
         screen.type("echo it''is $0 $GEARS_HOME\n")
         screen.expect(f"itis -{name} {gears.home}")
-        screen.type("sleep 77\n")
-        wait_until(lambda: "sleep\x0077" in everything_run(), "the program in that shell")
+        long = str(random.randrange(10**6, 10**9))  # another run has its own
+        screen.type(f"sleep {long}\n")
+        wait_until(lambda: f"sleep\0{long}" in everything_run(), "the program in that shell")
         screen.forget()
         screen.type("\x03")
         screen.expect("your shell> ")

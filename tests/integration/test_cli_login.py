@@ -313,7 +313,7 @@ def test_a_watched_status_follows_the_hop(gears: Gears, andes: Hop) -> None:
     assert watching.stdout.readline().startswith("andes\tup\thop\t")
     assert watching.stdout.readline().startswith("lab@andes\tready\tjupyter\t")
     watching.terminate()
-    watching.communicate(timeout=20)
+    watching.communicate(timeout=60)
 
 
 def test_a_watched_status_of_everything(gears: Gears, andes: Hop) -> None:
@@ -332,5 +332,5 @@ def test_a_watched_status_of_everything(gears: Gears, andes: Hop) -> None:
         ("lab", "andes"),
     ]
     watching.terminate()
-    watching.communicate(timeout=20)
+    watching.communicate(timeout=60)
     assert time.monotonic() and wait_until(lambda: not gears.processes(), "the end")

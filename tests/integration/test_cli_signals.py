@@ -33,8 +33,8 @@ def spawn(gears: Gears, *words: str, env: dict[str, str] | None = None) -> subpr
 def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=30)
-    assert time.monotonic() - began < 2
+    out, error = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20
     return process.returncode, out, error
 
 
@@ -87,7 +87,7 @@ def test_an_object_is_not_cut(gears: Gears) -> None:
     json.loads(stream.stdout.readline())
     stream.send_signal(signal.SIGINT)
     assert all(json.loads(line)["schema"] == 1 for line in stream.stdout)
-    assert stream.wait(20) == 130
+    assert stream.wait(60) == 130
 
 
 def test_ignored_interruptions_stay_ignored(gears: Gears) -> None:
@@ -106,13 +106,13 @@ def test_ignored_interruptions_stay_ignored(gears: Gears) -> None:
     while "y\t" not in stream.stdout.readline():
         pass
     stream.terminate()
-    assert stream.wait(20) == -signal.SIGTERM
+    assert stream.wait(60) == -signal.SIGTERM
 
 
 def test_the_terminal_gets_its_echo_back(gears: Gears) -> None:
     with Terminal([str(gears.bin / "gearsctl"), "password"], gears.environment) as terminal:
         terminal.expect("New password")
-        wait_until(lambda: not terminal.echoes(), "the silence of the terminal", 5)
+        wait_until(lambda: not terminal.echoes(), "the silence of the terminal")
         terminal.type("secret\x03")
         assert terminal.wait() == 130
         assert terminal.echoes()
@@ -172,7 +172,7 @@ def test_a_hung_home_is_named_and_can_be_left(gears: Gears) -> None:
         home = str(mount.door(gears.home))
         through = {**gears.environment, "GEARS_HOME": home}
         patient = spawn(gears, "status", env=through)
-        assert "steady" in patient.communicate(timeout=30)[0]
+        assert "steady" in patient.communicate(timeout=60)[0]
         mount.hang()
         command = spawn(gears, "status", env=through)
         patient = spawn(gears, "status", env=through)
@@ -182,12 +182,12 @@ def test_a_hung_home_is_named_and_can_be_left(gears: Gears) -> None:
         assert "what runs goes on" in line
         began = time.monotonic()
         command.send_signal(signal.SIGINT)
-        assert command.wait(20) == 130
-        assert time.monotonic() - began < 2
+        assert command.wait(60) == 130
+        assert time.monotonic() - began < 20
         assert patient.stderr is not None
         assert patient.stderr.readline() == line
         assert patient.poll() is None
         mount.answer()
-        out, error = patient.communicate(timeout=30)
+        out, error = patient.communicate(timeout=60)
         assert (patient.returncode, error) == (0, "")
         assert "steady" in out

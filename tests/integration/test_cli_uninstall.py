@@ -62,7 +62,7 @@ def test_what_gears_made_goes_and_the_rest_stays(gears: Gears) -> None:
     gears.run("uninstall", "--yes")
     assert tree(gears.home) == before
     assert not alive(pid)
-    wait_until(lambda: not gears.processes(), "the end of every process", 5)
+    wait_until(lambda: not gears.processes(), "the end of every process")
 
 
 def test_a_folder_of_gears_alone_goes_whole(gears: Gears) -> None:
@@ -119,7 +119,7 @@ def test_services_of_a_dead_daemon_are_stopped_too(gears: Gears) -> None:
     wait_until(lambda: not alive(daemon), "the end of gearsd")
     gears.run("uninstall", "--yes")
     assert not alive(pid)
-    wait_until(lambda: not gears.processes(), "the end of every process", 5)
+    wait_until(lambda: not gears.processes(), "the end of every process")
     assert tree(gears.home) == before
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Gears
-from processes import alive, wait_until
+from processes import alive, tell, wait_until
 
 
 def test_a_hundred_clients_start_exactly_one_daemon(gears: Gears) -> None:
@@ -52,7 +52,7 @@ def test_stop_clears_the_whole_tree(gears: Gears) -> None:
     pids = tree()
     gears.run("stop", "stubborn")
     assert gears.status("stubborn")["state"] == "stopped"
-    wait_until(lambda: not any(alive(pid) for pid in pids), "the end of the tree", 5)
+    wait_until(lambda: not any(alive(pid) for pid in pids), "the end of the tree")
 
 
 def test_what_cannot_run_is_said_at_once(gears: Gears) -> None:
@@ -68,6 +68,7 @@ def test_a_service_that_keeps_dying_backs_off(gears: Gears) -> None:
     )
     result = gears.run("start", "dies", "--timeout", "1s", check=False)
     assert result.returncode == 124
+    wait_until(lambda: gears.status("dies")["exit"], "the first end")
     service = gears.status("dies")
     assert service["state"] in ("backoff", "starting")
     assert service["exit"]["code"] == 7
@@ -100,7 +101,7 @@ def test_an_exit_while_the_daemon_is_away_is_reported(gears: Gears) -> None:
     daemon = gears.daemon_pid()
     os.kill(daemon, signal.SIGKILL)
     wait_until(lambda: not alive(daemon), "the end of gearsd")
-    (gears.home / "fifo").write_text("go\n")
+    tell(gears.home / "fifo", "go\n")
     wait_until(
         lambda: any("tree=gone" in r.read_text() for r in gears.home.glob("state/*/exit/late.rec")),
         "the exit record",
@@ -170,7 +171,7 @@ def test_a_daemon_whose_place_was_taken_ends(gears: Gears) -> None:
     successor = gears.daemon_pid()
     assert successor != daemon
     os.kill(daemon, signal.SIGCONT)
-    wait_until(lambda: not alive(daemon), "the end of the one that was replaced", 20)
+    wait_until(lambda: not alive(daemon), "the end of the one that was replaced")
     assert gears.daemon_pid() == successor
     assert gears.status("steady")["pid"] == pid
 
@@ -262,7 +263,10 @@ def test_all_logs_together_keep_to_their_budget(gears: Gears) -> None:
     size = sum(segment.stat().st_size for segment in gears.home.glob("log/*/*/*.log"))
     assert 16 << 20 < size <= 31 << 20
     for i in range(3):
-        assert gears.run("logs", f"flood{i}", "-n", "1").stdout == "done\n"
+        wait_until(
+            lambda i=i: gears.run("logs", f"flood{i}", "-n", "1").stdout == "done\n",
+            "the last line",
+        )
 
 
 def test_an_upgrade_keeps_services_and_their_connections(gears: Gears) -> None:
@@ -292,11 +296,12 @@ def test_gearsd_takes_all_descriptors_and_services_only_the_session_s(gears: Gea
     start = [str(gears.bin / "gearsctl"), "start", "count"]
     limited = ["prlimit", f"--nofile=200:{hard}", *start]
     subprocess.run(limited, env=gears.environment, check=True, timeout=60)
-    assert f"soft 200 hard {hard} setup 200" in gears.run("logs", "count").stdout
+    said = f"soft 200 hard {hard} setup 200"
+    wait_until(lambda: said in gears.run("logs", "count").stdout, "the line")
     assert_descriptors(gears.daemon_pid(), hard)
     gears.run("daemon", "upgrade")
     gears.run("restart", "count")
-    assert f"soft 200 hard {hard} setup 200" in gears.run("logs", "count", "-n", "1").stdout
+    wait_until(lambda: gears.run("logs", "count").stdout.count(said) == 2, "the second line")
     assert_descriptors(gears.daemon_pid(), hard)
 
 
@@ -316,4 +321,4 @@ def test_a_relay_hears_to_its_end_what_a_leaving_daemon_said(gears: Gears) -> No
         gears.run("daemon", "stop", "--services", "--yes")
     finally:
         os.kill(relay, signal.SIGCONT)
-    wait_until(lambda: not gears.processes(), "the end of the relay", 20)
+    wait_until(lambda: not gears.processes(), "the end of the relay")

@@ -35,7 +35,7 @@ def notified(gears: Gears, *before: str) -> Iterator[tuple[subprocess.Popen[byte
             yield process, manager
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def test_a_manager_hears_of_readiness_and_end(gears: Gears) -> None:
@@ -46,7 +46,7 @@ def test_a_manager_hears_of_readiness_and_end(gears: Gears) -> None:
         pid = gears.status("nap")["pid"]
         process.send_signal(signal.SIGTERM)
         assert manager.recv(1000) == b"STOPPING=1"
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert alive(pid)
     assert b"NOTIFY_SOCKET=" not in Path(f"/proc/{pid}/environ").read_bytes()
     assert gears.status("nap")["state"] == "ready"

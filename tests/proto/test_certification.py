@@ -30,7 +30,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     assert server.stdout.readline() == "ready\n"
     yield f"unix:{path}"
     server.stdin.close()
-    assert server.wait(timeout=10) == 0
+    assert server.wait(timeout=60) == 0
     server.stdout.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Gears
-from processes import alive, wait_until
+from processes import alive, tell, wait_until
 from relay_ends import Pattern, Task, read_pattern, send_pattern
 
 MB = 1 << 20
@@ -101,7 +101,7 @@ def test_a_killed_relay_is_back_at_once(gears: Gears) -> None:
         assert echoes(client, b"x" * 1000)
         os.kill(old, signal.SIGKILL)
         assert client.recv(1) == b""
-    wait_until(lambda: served(path), "the Unix socket", 5)
+    wait_until(lambda: served(path), "the Unix socket")
 
     def forwarded() -> bool:
         with (
@@ -111,7 +111,7 @@ def test_a_killed_relay_is_back_at_once(gears: Gears) -> None:
             return echoes(client, b"hello")
         return False
 
-    wait_until(forwarded, "the forward's port", 5)
+    wait_until(forwarded, "the forward's port")
     after = gears.status("echo")
     assert (after["socket"], after["pid"]) == (path, before["pid"])
     assert after["bytes_in"] >= 1000  # those of the dead one too
@@ -147,7 +147,7 @@ def test_who_connects_while_the_service_starts_waits(gears: Gears) -> None:
     wait_until(Path(status["socket"]).exists, "the public socket")
     with connect(status["socket"]) as client:
         client.sendall(b"patient")
-        fifo.write_text("go\n")
+        tell(fifo, "go\n")
         assert client.recv(7, socket.MSG_WAITALL) == b"patient"
     wait_until(lambda: gears.status("echo")["state"] == "ready", "ready")
 
@@ -218,7 +218,7 @@ def test_each_of_many_services_is_counted(gears: Gears) -> None:
         found = json.loads(gears.run("status", "--json").stdout)["services"]
         return [service for service in found if service["kind"] == "command"]
 
-    wait_until(lambda: all(one["state"] == "ready" for one in services()), "every service", 60)
+    wait_until(lambda: all(one["state"] == "ready" for one in services()), "every service")
     os.kill(gears.daemon_pid(), signal.SIGKILL)  # the successor tells the relay of all at once
     with contextlib.ExitStack() as stack:
         for one in services():

@@ -36,7 +36,7 @@ def gears_at(length: int) -> Iterator[Gears]:
         yield gears
     finally:
         gears.run("daemon", "stop", "--services", "--yes", check=False)
-        wait_until(lambda: not gears.processes(), "the end of every process", 30)
+        wait_until(lambda: not gears.processes(), "the end of every process")
         shutil.rmtree(top)
 
 
@@ -88,7 +88,7 @@ def test_sockets_of_a_long_home(distant: Gears) -> None:
     assert folder.exists(), "services go on, and so do their sockets"
     assert distant.status("once")["state"] == "ready"
     distant.run("daemon", "stop", "--services", "--yes")
-    wait_until(lambda: not short_folders(distant), "the end of the folder", 10)
+    wait_until(lambda: not short_folders(distant), "the end of the folder")
     assert not folder.exists()
 
 
@@ -133,5 +133,5 @@ def test_the_runtime_folder_of_a_lab_goes_too(middling: Gears) -> None:
     (folder,) = short_folders(middling)
     assert middling.status()["socket"].startswith(str(middling.home))
     middling.run("daemon", "stop", "--services", "--yes")
-    wait_until(lambda: not short_folders(middling), "the end of the folder", 20)
+    wait_until(lambda: not short_folders(middling), "the end of the folder")
     assert not folder.exists()

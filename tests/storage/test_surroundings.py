@@ -42,12 +42,15 @@ def clock(gears: Gears) -> Iterator[Path]:
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    with subprocess.Popen([str(gears.bin / "gearsd")], env=environment):
-        wait_until(
-            lambda: gears.run("--no-autostart", "status", check=False).returncode == 0, "gearsd"
-        )
-        yield path
-        gears.run("daemon", "stop", "--services", "--yes")
+    with subprocess.Popen([str(gears.bin / "gearsd")], env=environment) as daemon:
+        try:
+            wait_until(
+                lambda: gears.run("--no-autostart", "status", check=False).returncode == 0, "gearsd"
+            )
+            yield path
+            gears.run("daemon", "stop", "--services", "--yes")
+        finally:
+            daemon.terminate()  # a failure is not to wait for it
 
 
 @pytest.mark.parametrize("jump", ["+30d", "-30d"])
@@ -63,11 +66,12 @@ def test_a_jump_of_the_clock_fires_no_timer_and_loses_none(
     gears.run("run", "calm", "--", "sleep", "1000")
     gears.run("start", "dies", "--no-wait")
     wait_until(lambda: gears.status("dies")["state"] == "backoff", "the first backoff")
+    before = (gears.home / "runs").stat().st_mtime
     runs = (gears.home / "runs").read_text().count("\n")
-    begin = time.monotonic()
     clock.write_text(f"{jump}\n")
-    wait_until(lambda: (gears.home / "runs").read_text().count("\n") == runs + 1, "the next", 20)
-    assert 0.5 < time.monotonic() - begin < 5, "the backoff is one second, whatever the clock does"
+    wait_until(lambda: (gears.home / "runs").read_text().count("\n") == runs + 1, "the next")
+    after = (gears.home / "runs").stat().st_mtime
+    assert 0.5 < after - before < 60, "the backoff is one second, whatever the clock does"
     gears.run("stop", "dies")
     calm = gears.status("calm")
     assert calm["state"] == "ready"
@@ -118,9 +122,9 @@ def test_a_gearsd_out_of_descriptors_recovers(gears: Gears) -> None:
     for client in clients:
         client.close()
     resource.prlimit(daemon, resource.RLIMIT_NOFILE, enough)
-    wait_until(lambda: gears.run("status", check=False).returncode == 0, "an answer", 10)
+    wait_until(lambda: gears.run("status", check=False).returncode == 0, "an answer")
     assert gears.daemon_pid() == daemon
-    wait_until(lambda: gears.status("once")["state"] == "ready", "the service", 20)
+    wait_until(lambda: gears.status("once")["state"] == "ready", "the service")
     gears.run("run", "new", "--", "sleep", "1000")
     once.check_never_doubled()
 

@@ -202,7 +202,7 @@ class Browser:
         with contextlib.suppress(OSError, AssertionError, ProtocolError):
             self.call("Browser.close")
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

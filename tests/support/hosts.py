@@ -71,7 +71,7 @@ class Host(Gears):
         """Lose power: everything that ran here is gone at once."""
         os.kill(self.init, 9)
         self.holder.communicate()
-        wait_until(lambda: not Path(f"/proc/{self.init}").exists(), f"the end of {self.name}", 20)
+        wait_until(lambda: not Path(f"/proc/{self.init}").exists(), f"the end of {self.name}")
 
     def reboot(self) -> None:
         self.crash()

@@ -40,7 +40,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(60)
         for fd in (self.master, self.slave):
             with contextlib.suppress(OSError):
                 os.close(fd)

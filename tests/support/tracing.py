@@ -70,7 +70,7 @@ class Tracer:
         words += ["-e", f"inject={calls}:{inject}", *(["-f"] if follow else []), "-p", str(tid)]
         self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         try:
-            wait_until(lambda: self.traces(tid) or self.process.poll() is not None, "strace", 20)
+            wait_until(lambda: self.traces(tid) or self.process.poll() is not None, "strace")
             if self.process.poll() is not None:  # at once, if the call was just being made
                 assert "killed by SIGKILL" in self.calls(), self.process.communicate()[1]
         except BaseException:
