@@ -136,7 +136,8 @@ run_pytest() {
     GEARS_TEST_VENV=$venv
     GEARS_TEST_OLD_VENV=$old_venv
     export GEARS_BIN GEARS_TEST_VENV GEARS_TEST_OLD_VENV
-    "$venv/bin/python" -m pytest -p no:cacheprovider ${3:+-n "$3"} "$2"
+    timeout --foreground -k 30 3600 "$venv/bin/python" -m pytest -p no:cacheprovider \
+        -o faulthandler_timeout=600 ${3:+-n "$3"} "$2"
 }
 
 # test_folder BUILD FOLDER [SIDE BY SIDE]
