@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 from conftest import Gears
+from link_frames import frame
 from once import Once
 from processes import alive, parent, tell, wait_until
 from raw_peer import connect
 from tracing import needs_strace
-from tunnel_link import frame
 
 # A main process, a child, one in its own session, one double-forked, and one that ignores TERM;
 # all keep descriptor 9, the lock of Once.
@@ -163,7 +163,7 @@ def drop_daemon(gears: Gears) -> Path:
     """The keeper turns from gearsd, as from one that takes no messages; its socket's path."""
     (path,) = gears.home.glob("run/*/link/k-once.sck")
     with connect(path, socket.SOCK_SEQPACKET) as other:
-        other.send(frame("HELLO", 1, {}))
+        other.send(frame("HELLO", 1))
         assert other.recv(4096)
     return path
 

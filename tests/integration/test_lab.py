@@ -241,7 +241,7 @@ def test_status_tells_the_last_activity_and_is_none(any_gears: Gears) -> None:
 def test_an_idle_kernel_is_culled_and_a_busy_one_is_not(any_gears: Gears) -> None:
     gears = any_gears
     with (gears.home / "etc/gears.conf").open("a") as config:
-        config.write("idle_cull = 15s\n")
+        config.write("idle_cull = 12s\n")
     gears.run("start", "lab")
     client = gears.client()
     _, busy = client.start_notebook("busy.ipynb")

@@ -11,12 +11,13 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from link_frames import frame, parse
 from processes import wait_until
 from relay_ends import Service
-from relay_link import NUMBERS, Relay, RelayError
+from relay_link import Relay, RelayError
 
 Make = Callable[..., Service]
-HELLO = struct.pack("<cBHI", b"G", 1, NUMBERS["HELLO"], 7)
+HELLO = frame("HELLO", 7)
 
 
 def talk(front: Service) -> None:
@@ -67,11 +68,11 @@ def test_the_newest_controller_leads(relay: Relay, service: Make) -> None:
         status, fds, _, _ = socket.recv_fds(second, 1 << 17, 4)
         for fd in fds:
             os.close(fd)
-        assert struct.unpack_from("<H", status, 2)[0] == NUMBERS["RELAY_STATUS"]
+        assert parse(status)[0] == "RELAY_STATUS"
         with pytest.raises((EOFError, OSError)):
             relay.order("HELLO")
         talk(front)
-        second.send(struct.pack("<cBHI", b"G", 1, NUMBERS["RELAY_DRAIN"], 8))
+        second.send(frame("RELAY_DRAIN", 8))
         second.recv(1 << 17)
         relay.wait_end()
 
@@ -91,9 +92,7 @@ def test_unknown_orders_are_said_to_be_unknown(relay: Relay, service: Make) -> N
     front = service()
     with pytest.raises(RelayError, match="does not know this service"):
         relay.order("RELAY_FORGET", SERVICE="absent")
-    relay.request += 1
-    relay._send("KEEPER_STATUS", relay.request, SERVICE=front.name)
-    (answer, _), _, _ = relay._receive()
+    answer, _ = relay.answer_to(relay.send("KEEPER_STATUS", SERVICE=front.name))
     assert answer == "UNSUPPORTED"
 
 
@@ -106,7 +105,7 @@ def test_what_a_controller_ordered_last_is_heard(relay: Relay, service: Make) ->
     relay.cont()
     wait_until(lambda: select.select([relay.link], [], [], 0)[0], "an answer")
     relay.stop()
-    relay.link.send(struct.pack("<cBHI", b"G", 1, NUMBERS["RELAY_DRAIN"], 8))
+    relay.link.send(frame("RELAY_DRAIN", 8))
     relay.link.close()
     relay.cont()
     relay.wait_end()

@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import os
 import queue
-import re
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
+import link_frames
 from sshd import Sshd
 
-SOURCE = Path(__file__).parents[2]
-DRIVER = Path(os.environ.get("GEARS_BIN", SOURCE / "build/release/bin")) / "login_driver"
+DRIVER = link_frames.BIN / "login_driver"
 # libssh2 before 1.11 knows RSA only with SHA-1.
 OLD = subprocess.run([str(DRIVER), "--old"], check=False).returncode == 0
 CAUSES = {
-    int(number): name.lower().replace("_", "-")
-    for name, number in re.findall(
-        r"\bLINK_CAUSE_(\w+) = (\d+)", (SOURCE / "common/link_messages.h").read_text()
-    )
+    number: name.lower().replace("_", "-") for number, name in link_frames.NAMED["CAUSE"].items()
 }
 
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from relay_link import NUMBERS, Relay, parse
+from link_frames import parse
+from relay_link import Relay
 
 KINDS = ("uu", "ut", "tu")  # client, service: a Unix socket or TCP on loopback
 TIMEOUT = 30.0
@@ -134,7 +135,7 @@ class Feed:
             giver.settimeout(TIMEOUT)
             frame, fds, _, _ = socket.recv_fds(giver, 1 << 17, 4)
             kind, _, fields = parse(frame)
-            assert kind == NUMBERS["TUNNEL_OPEN"]
+            assert kind == "TUNNEL_OPEN"
             assert fields == {"TARGET_PATH": self.TARGET, "SERVICE": self.name}
             assert len(fds) == 1
             assert giver.recv(1) == b""  # one each, then it is closed

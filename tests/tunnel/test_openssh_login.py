@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_frames import NUMBERS
 from openssh_tunnel import SystemSsh, answer, down, master, processes, tcp_sockets
 from processes import alive, tell, wait_until
 from sshd import Sshd, needs_sshd, new_key
-from tunnel_link import NUMBERS, Tunnel
+from tunnel_link import Tunnel
 
 pytestmark = needs_sshd
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from link_frames import NUMBERS, frame
 from processes import wait_until
 from sshd import Sshd
-from tunnel_link import NONCE, NUMBERS, Tunnel, TunnelError, frame, hop_record
+from tunnel_link import NONCE, Tunnel, TunnelError, hop_record
 
 Start = Callable[..., Tunnel]
 
