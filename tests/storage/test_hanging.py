@@ -83,7 +83,7 @@ def test_a_hanging_log_holds_up_nobody(gears: Gears, log: HangingMount, folder: 
     wait_until(lambda: segments(gears, "talk"), "its log")
     with log.hanging():
         # More than the ring holds: some is dropped, and the program goes on all the while.
-        talk.await_lines(2000, 30)
+        talk.await_lines(2000)
         wait_until(lambda: gears.status("talk")["log_dropped"], "the count")
         assert fetch(gears, "web") == 200
         quick(gears, "status", "--json")

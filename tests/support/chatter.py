@@ -44,7 +44,7 @@ class Chatter:
     def measured(self) -> dict[str, Any]:
         return json.loads(self.report.read_text())
 
-    def await_lines(self, more: int, timeout: float = 20) -> None:
+    def await_lines(self, more: int, timeout: float = 60) -> None:
         """Wait until it has printed so many lines more."""
         goal = self.measured()["lines"] + more
         wait_until(lambda: self.measured()["lines"] >= goal, f"{more} lines more", timeout)

@@ -45,7 +45,7 @@ class HubUser:
     def login(self, *words: str, code: str = "") -> str:
         """Log in with one PASSCODE; what the terminal showed."""
         with self.at("login", self.cluster, *words) as terminal:
-            terminal.expect("Enter PASSCODE: ", 20)
+            terminal.expect("Enter PASSCODE: ")
             terminal.type(f"{code or self.olcf.fresh_code()}\n")
             assert terminal.wait() == 0, terminal.output
             return terminal.output

@@ -77,6 +77,13 @@ class Tunnel(HelperProcess):
     def run(self, command: str, timeout_ms: int = 20000) -> Fields:
         return self.order("TUNNEL_RUN", COMMAND=command, TIMEOUT_MS=timeout_ms)
 
+    def run_hanging(self, folder: Path) -> tuple[int, Fields]:
+        """A command that hangs and is given up, but stays: its process, and what is told of it."""
+        pid = folder / "hangs"
+        asked = self.send("TUNNEL_RUN", COMMAND=f"echo $$ >{pid}; exec sleep 600", TIMEOUT_MS=10000)
+        wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the command")
+        return int(pid.read_text()), self.answer_to(asked)[1]
+
     def now(self) -> Fields:
         """Its state, asked for."""
         return self.order("HELLO")

@@ -242,11 +242,10 @@ def test_many_refusals_leave_nothing(tunnel: Tunnel, home: Path, target) -> None
 @pytest.fixture
 def held(quick: Tunnel, home: Path) -> Iterator[Tunnel]:
     """A command that hangs holds the only session that the server allows."""
-    pid = home / "held"
-    told = quick.run(f"echo $$ >{pid}; exec sleep 600", 1000)
+    pid, told = quick.run_hanging(home)
     assert "did not report in time" in told["TEXT"]
     yield quick
-    os.kill(int(pid.read_text()), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 
 
 def state(tunnel: Tunnel) -> str:
@@ -256,7 +255,7 @@ def state(tunnel: Tunnel) -> str:
 def test_silence_is_noticed_without_a_session(held: Tunnel, server: Sshd) -> None:
     """No other can be opened: the server is asked for one, and its no is a sign of life."""
     assert "the server refused a session" in held.run("true")["TEXT"]
-    assert state(held) == "UP"
+    wait_until(lambda: state(held) == "UP", "the sign of life")
     server.freeze()
     wait_until(lambda: state(held) == "DEGRADED", "the silence to be noticed")
     server.thaw()

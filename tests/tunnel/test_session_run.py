@@ -90,17 +90,12 @@ def test_too_much_noise(tunnel: Tunnel) -> None:
 
 def test_a_command_that_says_nothing(tunnel: Tunnel, home: Path) -> None:
     """The next one may find the place still taken: that is said, and passes."""
-    command = f"echo $$ >{home}/pid; exec sleep 600"
-    asked = tunnel.send("TUNNEL_RUN", COMMAND=command, TIMEOUT_MS=10000)
-    wait_until(
-        lambda: (home / "pid").exists() and (home / "pid").read_text().endswith("\n"), "the command"
-    )
-    _, told = tunnel.answer_to(asked)
+    pid, told = tunnel.run_hanging(home)
     assert os.strerror(told["ERRNO"]) == "Connection timed out"
     assert "did not report in time" in told["TEXT"]
     told = tunnel.run(REPORT)
     assert "the server refused a session" in told["TEXT"]
-    os.kill(int((home / "pid").read_text()), 9)
+    os.kill(pid, 9)
     wait_until(lambda: tunnel.run(REPORT) == ANSWER, "a free place")
 
 

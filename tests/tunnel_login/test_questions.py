@@ -273,7 +273,7 @@ def test_two_servers_share_no_answer(tmp_path: Path) -> None:
 
 def test_a_jump_host_that_wants_signs_of_life(tmp_path: Path) -> None:
     """It gets them while a human takes his time; when it ends, it is named."""
-    extra = ["LogLevel DEBUG3", "ClientAliveInterval 1", "ClientAliveCountMax 2"]
+    extra = ["LogLevel DEBUG3", "ClientAliveInterval 1", "ClientAliveCountMax 5"]
     with Sshd(tmp_path, "publickey", extra=extra) as jump, Sshd(tmp_path) as andes:
         jump.authorize(new_key(tmp_path / "key"))
         (tmp_path / "known").write_text(jump.known_hosts() + andes.known_hosts())
@@ -290,7 +290,6 @@ def test_a_jump_host_that_wants_signs_of_life(tmp_path: Path) -> None:
                     or "Timeout, client not responding" in jump.log
                 ),
                 "signs of life",
-                20,
             )
             login.say(andes.fresh_code())
             assert login.done()["up"]
