@@ -70,13 +70,12 @@ enum auth_verdict auth_list(struct auth *auth)
     return libssh2_userauth_authenticated(auth->session) ? AUTH_DONE : auth_end(auth);
 }
 
-int auth_ask(struct auth *auth, const char *text, struct answers *answers)
+int auth_ask(
+    struct auth *auth, enum prompt_kind kind, const char *text, struct answers *answers)
 {
-    struct login_prompt prompt = {.name = "", .instruction = "", .count = 1};
+    struct login_prompt prompt = {.kind = kind, .name = "", .instruction = "", .count = 1};
     prompt.prompts[0].text = text;
-    int code = login_ask(auth->login, auth->hop, auth->link->transport, &prompt, answers);
-    auth->login->result.human = auth->login->result.human || !code;
-    return code;
+    return login_ask(auth->login, auth->hop, auth->link->transport, &prompt, answers);
 }
 
 /* The next method, NULL when there is none. */

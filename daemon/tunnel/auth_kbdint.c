@@ -88,7 +88,6 @@ static void ask(struct auth *auth, struct texts *texts, const struct login_promp
         return;
     }
     auth->asked++;
-    auth->login->result.human = true;
     hand_answers(auth, &answers, responses);
     answers_finish(&answers);
 }

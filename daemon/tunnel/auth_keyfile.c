@@ -62,7 +62,7 @@ static enum auth_verdict offer_encrypted(
     snprintf(question, sizeof question, "Passphrase for %s: ", path);
     for (int i = 0; i < PASSPHRASES_MOST; i++) {
         struct answers answers = {0};
-        if (auth_ask(auth, question, &answers)) {
+        if (auth_ask(auth, PROMPT_PASSPHRASE, question, &answers)) {
             return AUTH_ENDED;
         }
         bool none = !*answers.text[0]; /* as for ssh: go on without this key */

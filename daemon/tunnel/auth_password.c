@@ -22,7 +22,7 @@ enum auth_verdict auth_password(struct auth *auth)
     snprintf(text, sizeof text, "%s@%s's password: ", auth->user, auth->name);
     for (int attempt = 0; attempt < ATTEMPTS_MOST; attempt++) {
         struct answers answers = {0};
-        if (auth_ask(auth, text, &answers)) {
+        if (auth_ask(auth, PROMPT_SERVER, text, &answers)) {
             return AUTH_ENDED;
         }
         int code = offer(auth, answers.text[0]);

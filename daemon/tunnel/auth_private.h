@@ -47,7 +47,8 @@ bool auth_is_lost(const struct auth *auth);
 enum auth_verdict auth_end(struct auth *auth);
 
 /* One question with its answer, which the caller wipes with answers_finish. As login_ask. */
-int auth_ask(struct auth *auth, const char *text, struct answers *answers);
+int auth_ask(
+    struct auth *auth, enum prompt_kind kind, const char *text, struct answers *answers);
 
 /* One key file. AUTH_SPENT: go on with the next. */
 enum auth_verdict auth_keyfile(struct auth *auth, const char *path);

@@ -181,6 +181,7 @@ static void take_answer(struct tunnel *tunnel, struct link_message *message)
     explicit_bzero((void *)(uintptr_t)message->fields, message->length);
     if (!code) {
         control_drop_prompt(tunnel);
+        tunnel->human = tunnel->human || (tunnel->login && login_human(tunnel->login));
         tunnel_set_state(
             tunnel, LINK_TUNNEL_CONNECTING, LINK_CAUSE_NONE, "answered, logging in", 0);
     }

@@ -193,7 +193,8 @@ static int ask_human(struct login *login, const struct ssh_hop *hop, struct ssh_
         "Compare that with what the site publishes.",
         login_hop_name(hop), book->name, sshkey_type_words(shown->type), shown->fingerprint,
         published);
-    struct login_prompt prompt = {.name = "host key", .instruction = instruction, .count = 1};
+    struct login_prompt prompt = {
+        .kind = PROMPT_HOST_KEY, .name = "host key", .instruction = instruction, .count = 1};
     prompt.prompts[0].text = "Is this the server's key? (yes/no) ";
     prompt.prompts[0].echo = true;
     struct answers answers = {0};

@@ -124,7 +124,8 @@ int tunnel_start(struct tunnel *tunnel, struct error *err)
         .cluster = tunnel->cluster,
         .unattended = tunnel->unattended,
         .step_ms = tunnel->step_ms,
-        .human_ms = HUMAN_MS};
+        .human_ms = HUMAN_MS,
+        .verdict_ms = VERDICT_MS};
     memcpy(request.hops, tunnel->hops, sizeof request.hops);
     tunnel->late = evtimer_new(tunnel->base, on_late, tunnel);
     if (!tunnel->late) {

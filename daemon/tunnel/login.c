@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "daemon/tunnel/login_private.h"
 #include "daemon/tunnel/thread.h"
 
@@ -80,6 +81,13 @@ static void set_overdue(struct login *login, int64_t ms)
     event_add(login->overdue, &time);
 }
 
+/* A step begins, or an answer is on its way. */
+static void expect(struct login *login)
+{
+    login->begun_ms = clock_monotonic_ms();
+    set_overdue(login, login->step_ms + OVERDUE_MS);
+}
+
 static void deliver(struct login *login, struct login_message *message)
 {
     if (message->prompt) {
@@ -91,7 +99,7 @@ static void deliver(struct login *login, struct login_message *message)
     }
     snprintf(login->last_words, sizeof login->last_words, "%s", message->words);
     if (!login->cancelled) {
-        set_overdue(login, login->step_ms + OVERDUE_MS);
+        expect(login);
     }
     login->calls.step(login->context, message->words);
 }
@@ -118,6 +126,7 @@ static void finish(struct login *login)
         ssh_link_destroy(result->link); /* the order came as it was done */
         *result = (struct login_result){.cause = LINK_CAUSE_CANCELLED, .text = "cancelled"};
     }
+    result->human = login->human;
     login->calls.done(login->context, result);
     destroy(login);
 }
@@ -148,13 +157,20 @@ static void on_overdue(evutil_socket_t fd, short what, void *argument)
     struct login *login = argument;
     struct login_calls calls = login->calls;
     void *context = login->context;
-    struct login_result result = {
-        .cause = LINK_CAUSE_CANCELLED, .text = "cancelled", .thread_left = true};
+    int64_t now = clock_monotonic_ms(), at = atomic_load(&login->until_ms) + OVERDUE_MS;
+    if (!login->cancelled && now < at) { /* the thread has begun to wait anew */
+        set_overdue(login, at - now);
+        return;
+    }
+    struct login_result result = {.cause = LINK_CAUSE_CANCELLED,
+        .text = "cancelled",
+        .human = login->human,
+        .thread_left = true};
     if (!login->cancelled) {
         result.cause = LINK_CAUSE_FAILED;
         snprintf(result.text, sizeof result.text,
             "%s: no end of it after %lld s; does the file server of your home answer?",
-            login->last_words, (long long)(login->step_ms + OVERDUE_MS) / 1000);
+            login->last_words, (long long)(now - login->begun_ms) / 1000);
     }
     uint64_t one = 1;
     (void)!write(login->cancel_fd, &one, sizeof one);
@@ -202,6 +218,7 @@ static struct login *create(const struct login_request *request, struct error *e
     snprintf(login->cluster, sizeof login->cluster, "%s", request->cluster);
     login->step_ms = request->step_ms;
     login->human_ms = request->human_ms;
+    login->verdict_ms = request->verdict_ms;
     login->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     login->answer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     login->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -248,7 +265,7 @@ struct login *login_start(struct event_base *base, const struct login_request *r
         destroy(login);
         return NULL;
     }
-    set_overdue(login, login->step_ms + OVERDUE_MS);
+    expect(login);
     return login;
 }
 
@@ -280,14 +297,20 @@ int login_answer(struct login *login, const char *id, const char *const answers[
     if (!code) {
         login->asked[0] = 0;
         login->answered = true;
+        login->human = login->human || login->asked_kind != PROMPT_HOST_KEY;
         uint64_t one = 1;
         (void)!write(login->answer_fd, &one, sizeof one);
     }
     pthread_mutex_unlock(&login->lock);
     if (!code) {
-        set_overdue(login, login->step_ms + OVERDUE_MS);
+        expect(login);
     }
     return code;
+}
+
+bool login_human(const struct login *login)
+{
+    return login->human;
 }
 
 void login_cancel(struct login *login)

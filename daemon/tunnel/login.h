@@ -27,9 +27,13 @@ struct ssh_link {
 /* Free all of it at once, without a goodbye that could block. NULL is allowed. */
 void ssh_link_destroy(struct ssh_link *link);
 
+/* Whom an answer is for: the server; the key file it opens; ourselves, on a host key. */
+enum prompt_kind { PROMPT_SERVER, PROMPT_PASSPHRASE, PROMPT_HOST_KEY };
+
 /* One round of questions. Texts are made visible (common/text.h) but keep their newlines. */
 struct login_prompt {
     char id[33]; /* random: an answer names the round it is for */
+    enum prompt_kind kind;
     /* At most 256 and 4096 bytes; a prompt's text 1024. */
     const char *name, *instruction;
     size_t count; /* 0 never reaches a human */
@@ -43,7 +47,7 @@ struct login_result {
     struct ssh_link *link;        /* the callee's; NULL: failed */
     enum link_tunnel_cause cause; /* why not */
     char text[512];               /* why not, in words, with what to try */
-    bool human;                   /* somebody answered a prompt other than a host key's */
+    bool human;                   /* as login_human */
     char method[32];              /* that the last server took */
     char address[64];             /* of the last server when reached by TCP; "" behind a jump */
     bool thread_left; /* it stands in a call that nobody can end: leave the process by _exit */
@@ -56,6 +60,7 @@ struct login_request {
     bool unattended;  /* no prompt: what needs one ends with auth-needed or host-key-unknown */
     int64_t step_ms;  /* bound of each step, but for a human's answer */
     int64_t human_ms; /* bound of a human's answer */
+    int64_t verdict_ms; /* bound of the server's verdict on it, if longer than a step's */
 };
 
 /* Called on the loop. */
@@ -74,6 +79,9 @@ struct login *login_start(struct event_base *base, const struct login_request *r
  * more); -EINVAL: another number of answers than of prompts. */
 int login_answer(
     struct login *login, const char *id, const char *const answers[], size_t count);
+/* Whether an answer was taken to a prompt other than a host key's. Whatever ends the login, a
+ * human's PASSCODE may be spent. */
+bool login_human(const struct login *login);
 /* done follows with LINK_CAUSE_CANCELLED, soon. */
 void login_cancel(struct login *login);
 

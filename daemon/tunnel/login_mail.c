@@ -73,9 +73,24 @@ void login_note(struct login *login, const char *format, ...)
     va_end(args);
 }
 
+static void wait_at_most(struct login *login, int64_t ms)
+{
+    login->patience.until_ms = clock_monotonic_ms() + ms;
+    atomic_store(&login->until_ms, login->patience.until_ms);
+}
+
 void login_restart_step(struct login *login)
 {
-    login->patience.until_ms = clock_monotonic_ms() + login->step_ms;
+    login->judged = false;
+    wait_at_most(login, login->step_ms);
+}
+
+/* A verdict may wait for a human as well, who confirms the login on another device. */
+static void await_verdict(struct login *login)
+{
+    login->judged = true;
+    wait_at_most(
+        login, login->verdict_ms > login->step_ms ? login->verdict_ms : login->step_ms);
 }
 
 /* One block of memory that holds the prompt and its texts. */
@@ -203,6 +218,7 @@ int login_ask(struct login *login, const struct ssh_hop *hop, struct transport *
     pthread_mutex_lock(&login->lock);
     snprintf(login->asked, sizeof login->asked, "%s", prompt->id);
     login->asked_count = prompt->count;
+    login->asked_kind = prompt->kind;
     pthread_mutex_unlock(&login->lock);
     transport_flush(watch);
     post(login, NULL, copy);
@@ -227,7 +243,11 @@ int login_ask(struct login *login, const struct ssh_hop *hop, struct transport *
     } else if (code) {
         login_fail(login, LINK_CAUSE_FAILED, "cannot wait for an answer: %s", strerror(-code));
     }
-    login_restart_step(login);
+    if (!code && prompt->kind == PROMPT_SERVER) {
+        await_verdict(login);
+    } else {
+        login_restart_step(login);
+    }
     return code;
 }
 
@@ -254,6 +274,12 @@ int login_fail_connection(struct login *login, const struct ssh_hop *hop,
     if (*login->goodbye) {
         return login_fail(login, LINK_CAUSE_NETWORK_DOWN,
             "%s ended the connection while %s: %s", name, doing, login->goodbye);
+    }
+    if (code == -ETIMEDOUT && login->judged) {
+        return login_fail(login, LINK_CAUSE_AUTH_FAILED,
+            "%s gave no verdict on the answer in time; does it wait for a confirmation on "
+            "another device?",
+            name);
     }
     if (code == -ETIMEDOUT) {
         char bound[32];

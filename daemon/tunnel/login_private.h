@@ -3,6 +3,7 @@
 #define TUNNEL_LOGIN_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "daemon/tunnel/login.h"
 
@@ -28,7 +29,7 @@ struct login {
     size_t hop_count;
     char cluster[33];
     bool unattended;
-    int64_t step_ms, human_ms;
+    int64_t step_ms, human_ms, verdict_ms;
     int wake_fd;   /* the loop has something to read */
     int answer_fd; /* the thread has */
     int cancel_fd; /* readable for good once cancelled */
@@ -38,8 +39,9 @@ struct login {
     void *context;
     struct event *wake, *overdue;
     pthread_t thread;
-    bool cancelled;
+    bool cancelled, human;
     char last_words[256];
+    int64_t begun_ms; /* what `overdue` waits for */
 
     /* Under the lock. */
     pthread_mutex_t lock;
@@ -47,12 +49,16 @@ struct login {
     size_t waiting;
     char asked[33]; /* id of the round that waits for answers, "" when none */
     size_t asked_count;
+    enum prompt_kind asked_kind;
     struct answers answers;
     bool answered;
     bool thread_gone, loop_gone; /* who is second frees all */
 
+    _Atomic int64_t until_ms; /* when the thread's patience ends, for the loop */
+
     /* The thread's; the loop's when thread_gone. */
     struct patience patience;
+    bool judged; /* the server is to say what it thinks of an answer */
     struct login_result result;
     struct auth *auth; /* for libssh2's callbacks */
     char goodbye[200]; /* what the server said when it disconnected */

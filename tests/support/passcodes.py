@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import random
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +63,13 @@ class Passcodes:
     def left(self) -> int:
         """How many codes were given and not used."""
         return len(self.codes.read_text().splitlines())
+
+    @contextlib.contextmanager
+    def undecided(self) -> Iterator[None]:
+        """Meanwhile no code is judged, as when that takes somebody with a telephone."""
+        with self.codes.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def events(self, server: str | None = None) -> list[Event]:
         """What happened, on one server or everywhere."""

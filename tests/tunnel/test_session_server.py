@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from relay_ends import Pattern, Task, read_pattern, send_pattern
-from sshd import Sshd, needs_sshd
+from sshd import WHY_NOT, Sshd
 from tunnel_link import Tunnel, hop_record
 
 MB = 1 << 20
@@ -69,33 +69,64 @@ def test_it_may_end_what_is_unused(special: Special) -> None:
     assert tunnel.exit_record()["text"] == "andes closed the connection"
 
 
-@needs_sshd
-def test_a_prompt_waits_for_whoever_leads() -> None:
-    """It is told again to a later controller, and its answer counts once."""
+@pytest.fixture
+def asking() -> Iterator[tuple[Tunnel, Sshd]]:
+    """A tunnel to a server that asks for a PASSCODE."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
     folder = Path(tempfile.mkdtemp(prefix="gt", dir="/tmp"))
     try:
         with Sshd(folder, "passcode") as sshd:
             tunnel = Tunnel(folder, [hop_record(sshd, folder)])
             try:
-                first = tunnel.wait_told("TUNNEL_PROMPT")
-                assert "PASSCODE" in first["PROMPT_TEXT"][0]
-                assert first["PROMPT_ECHO"] == [0]
-                tunnel.take_over()
-                assert tunnel.status["TUNNEL_STATE"] == "PROMPTING"
-                again = tunnel.wait_told("TUNNEL_PROMPT")
-                assert again == first
-                code = sshd.fresh_code()
-                tunnel.order("TUNNEL_ANSWER", PROMPT_ID=again["PROMPT_ID"], ANSWER=code)
-                up = tunnel.wait_state("UP")
-                assert (up["HUMAN"], up["AUTH_METHOD"]) == (1, "keyboard-interactive")
-                memory = memory_of(tunnel.pid)
-                assert code.encode() not in memory, "the PASSCODE is still in memory"
+                yield tunnel, sshd
                 tunnel.finish()
-                assert tunnel.exit_record()["human"] == "1"
             finally:
                 tunnel.close()
     finally:
         shutil.rmtree(folder)
+
+
+def test_a_prompt_waits_for_whoever_leads(asking: tuple[Tunnel, Sshd]) -> None:
+    """It is told again to a later controller, and its answer counts once."""
+    tunnel, sshd = asking
+    first = tunnel.wait_told("TUNNEL_PROMPT")
+    assert "PASSCODE" in first["PROMPT_TEXT"][0]
+    assert first["PROMPT_ECHO"] == [0]
+    tunnel.take_over()
+    assert tunnel.status["TUNNEL_STATE"] == "PROMPTING"
+    again = tunnel.wait_told("TUNNEL_PROMPT")
+    assert again == first
+    code = sshd.fresh_code()
+    tunnel.order("TUNNEL_ANSWER", PROMPT_ID=again["PROMPT_ID"], ANSWER=code)
+    up = tunnel.wait_state("UP")
+    assert (up["HUMAN"], up["AUTH_METHOD"]) == (1, "keyboard-interactive")
+    memory = memory_of(tunnel.pid)
+    assert code.encode() not in memory, "the PASSCODE is still in memory"
+    tunnel.finish()
+    assert tunnel.exit_record()["human"] == "1"
+
+
+@pytest.mark.parametrize("end", ["order", "server"])
+def test_an_answer_is_told_of_whatever_comes_next(asking: tuple[Tunnel, Sshd], end: str) -> None:
+    """It may have cost a PASSCODE: nothing may log in again by itself."""
+    tunnel, sshd = asking
+    prompt = tunnel.wait_told("TUNNEL_PROMPT")
+    code = sshd.fresh_code()
+    with sshd.passcodes.undecided():
+        tunnel.order("TUNNEL_ANSWER", PROMPT_ID=prompt["PROMPT_ID"], ANSWER=code)
+        while (told := tunnel.wait_told("TUNNEL_STATE"))["TEXT"] != "answered, logging in":
+            assert told["HUMAN"] == 0
+        assert told["HUMAN"] == 1
+        if end == "order":
+            tunnel.order("TUNNEL_CLOSE")
+        else:
+            sshd.disconnect()
+        while told["TUNNEL_STATE"] != "DOWN":
+            told = tunnel.wait_told("TUNNEL_STATE")
+            assert told["HUMAN"] == 1
+    tunnel.wait_end()
+    assert tunnel.exit_record()["human"] == "1"
 
 
 def memory_of(pid: int) -> bytes:

@@ -4,7 +4,8 @@
  *
  * With `--old` it only tells by its status whether libssh2 is older than 1.11.
  *
- *     login_driver [--unattended] [--step MS] [--human MS] [--run COMMAND] HOP-RECORD... */
+ *     login_driver [--unattended] [--step MS] [--human MS] [--verdict MS] [--run COMMAND]
+ *         HOP-RECORD... */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -200,6 +201,8 @@ static void read_words(struct driver *driver, struct login_request *request, cha
             request->step_ms = atoll(*++argv);
         } else if (!strcmp(*argv, "--human")) {
             request->human_ms = atoll(*++argv);
+        } else if (!strcmp(*argv, "--verdict")) {
+            request->verdict_ms = atoll(*++argv);
         } else if (!strcmp(*argv, "--run")) {
             driver->command = *++argv;
         } else if (request->hop_count < HOPS_MOST) {
@@ -211,7 +214,8 @@ static void read_words(struct driver *driver, struct login_request *request, cha
 int main(int argc, char **argv)
 {
     static struct driver driver;
-    struct login_request request = {.cluster = "andes", .step_ms = 10000, .human_ms = 60000};
+    struct login_request request = {
+        .cluster = "andes", .step_ms = 10000, .human_ms = 60000, .verdict_ms = VERDICT_MS};
     const struct login_calls calls = {on_step, on_prompt, on_done};
     struct error err = {0};
     if (argc == 2 && !strcmp(argv[1], "--old")) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import re
 import signal
 from collections.abc import Iterator
@@ -214,15 +215,28 @@ def test_nobody_answers(server: Sshd, tmp_path: Path) -> None:
         assert prompt["id"]
 
 
-def test_the_server_freezes_after_the_answer(server: Sshd, tmp_path: Path) -> None:
+def test_no_verdict(server: Sshd, tmp_path: Path) -> None:
+    code = server.fresh_code()
+    words = ("--step", "5000", "--verdict", "6000")
+    with Login(tmp_path, hop(server, tmp_path), words=words) as login:
+        login.texts()
+        with server.passcodes.undecided():
+            login.say(code)
+            done = login.done()
+        assert done["cause"] == "auth-failed" and "andes gave no verdict" in done["text"], done
+        assert done["human"]
+
+
+def test_a_verdict_that_takes_its_time(server: Sshd, tmp_path: Path) -> None:
+    """Longer than a step may, and longer than the loop waits beyond it for a file server."""
     code = server.fresh_code()
     with Login(tmp_path, hop(server, tmp_path), words=("--step", "5000")) as login:
         login.texts()
-        server.freeze(listener=True)
-        login.say(code)
-        done = login.done()
-        server.thaw()
-        assert done["cause"] == "network-down" and "no answer from andes" in done["text"], done
+        with server.passcodes.undecided():
+            login.say(code)
+            with pytest.raises(queue.Empty):
+                login.events.get(timeout=16)
+        assert login.done()["up"]
 
 
 def test_the_server_dies_after_the_answer(server: Sshd, tmp_path: Path) -> None:
