@@ -6,6 +6,8 @@
 #include "daemon/core/config_private.h"
 
 #define FIELD(field) .offset = offsetof(struct service_config, field)
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
+enum { STOP_MOST = 7 * DAY }; /* keepers count it in an int of milliseconds */
 static const char *const kinds[] = {"jupyter", "command", NULL};
 static const struct config_key service_keys[] = {
     {"kind", VALUE_CHOICE, FIELD(kind), .choices = kinds},
@@ -20,7 +22,8 @@ static const struct config_key service_keys[] = {
     {"ready", VALUE_STRING, FIELD(ready)},
     {"restart", VALUE_RESTART, FIELD(restart), .in_defaults = true},
     {"stop_signal", VALUE_SIGNAL, FIELD(stop_signal)},
-    {"stop_timeout", VALUE_DURATION, FIELD(stop_timeout_ms), .in_defaults = true},
+    {"stop_timeout", VALUE_DURATION, FIELD(stop_timeout_ms), .in_defaults = true,
+        .high = STOP_MOST},
     {"start_timeout", VALUE_DURATION, FIELD(start_timeout_ms), .in_defaults = true},
     {"enabled", VALUE_BOOL, FIELD(enabled)},
     {"idle_cull", VALUE_DURATION, FIELD(idle_cull_ms), .in_defaults = true},
@@ -29,7 +32,6 @@ static const struct config_key service_keys[] = {
 #undef FIELD
 
 #define FIELD(field) .offset = offsetof(struct cluster_config, field)
-enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 static const char *const transports[] = {"libssh2", "openssh", NULL};
 static const struct config_key cluster_keys[] = {
     {"host", VALUE_HOST, FIELD(host)},

@@ -20,6 +20,8 @@
 
 enum { LINK_FD = 3, STEP_MS = 30000, KEEPALIVE_MS = 30000, KEEPALIVE_COUNT = 3 };
 enum { DEAD_AFTER_MS = 30 * 60 * 1000, SIGNAL_AND_WATCH = 2 };
+enum { DAY_MS = 24 * 3600 * 1000, COUNT_MOST = 1000 };
+static const int64_t DEAD_AFTER_MOST_MS = 36600LL * DAY_MS; /* sums of it do not overflow */
 
 static struct tunnel tunnel = {.counters_fd = -1};
 
@@ -66,11 +68,12 @@ static int take_hops(const struct link_message *message, struct error *err)
     return tunnel.hop_count ? 0 : error_set(err, -EINVAL, "no SSH server was named");
 }
 
-static int64_t milliseconds(
-    const struct link_message *message, enum link_tag tag, int64_t fallback, int64_t least)
+/* What is missing or too little becomes `fallback`, what is too much the most. */
+static int64_t number(const struct link_message *message, enum link_tag tag, int64_t fallback,
+    int64_t least, int64_t most)
 {
-    int64_t value = (int64_t)link_u64(message, tag, (uint64_t)fallback);
-    return value < least || value > INT32_MAX ? fallback : value;
+    uint64_t value = link_u64(message, tag, (uint64_t)fallback);
+    return value > (uint64_t)most ? most : (int64_t)value < least ? fallback : (int64_t)value;
 }
 
 static void take_settings(const struct link_message *message)
@@ -84,11 +87,12 @@ static void take_settings(const struct link_message *message)
         message, LINK_TAG_EXIT_RECORD, 0, tunnel.exit_record, sizeof tunnel.exit_record);
     link_find_string(message, LINK_TAG_TRANSPORT, 0, tunnel.transport, sizeof tunnel.transport);
     tunnel.unattended = link_u64(message, LINK_TAG_UNATTENDED, 1) != 0;
-    tunnel.step_ms = milliseconds(message, LINK_TAG_STEP_MS, STEP_MS, 1);
-    tunnel.keepalive_ms = milliseconds(message, LINK_TAG_KEEPALIVE_MS, KEEPALIVE_MS, 10);
+    tunnel.step_ms = number(message, LINK_TAG_STEP_MS, STEP_MS, 1, DAY_MS);
+    tunnel.keepalive_ms = number(message, LINK_TAG_KEEPALIVE_MS, KEEPALIVE_MS, 10, DAY_MS);
     tunnel.keepalive_count =
-        milliseconds(message, LINK_TAG_KEEPALIVE_COUNT, KEEPALIVE_COUNT, 1);
-    tunnel.dead_after_ms = milliseconds(message, LINK_TAG_DEAD_AFTER_MS, DEAD_AFTER_MS, 0);
+        number(message, LINK_TAG_KEEPALIVE_COUNT, KEEPALIVE_COUNT, 1, COUNT_MOST);
+    tunnel.dead_after_ms =
+        number(message, LINK_TAG_DEAD_AFTER_MS, DEAD_AFTER_MS, 0, DEAD_AFTER_MOST_MS);
 }
 
 /* 0; or an error to be told to gearsd; -EPROTO: there is nobody to tell. */

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from processes import wait_until
@@ -92,6 +94,23 @@ def test_given_up_at_last(start: Start, server: Sshd, target) -> None:
         assert client.recv(1) == b""
         tunnel.wait_end()
         assert tunnel.exit_record()["text"] == told["TEXT"]
+
+
+@pytest.mark.parametrize("days", [30, 3660, 1 << 60])
+def test_a_patience_of_months(start: Start, server: Sshd, days: int) -> None:
+    """It is the one that was asked for: the keepalive's timer says for how long."""
+    wanted = min(days * 86400 * 1000, (1 << 63) - 1)
+    tunnel = start(KEEPALIVE_MS=100, KEEPALIVE_COUNT=1, DEAD_AFTER_MS=wanted)
+    tunnel.wait_state("UP")
+    server.freeze()
+    tunnel.wait_state("DEGRADED")
+    tunnel.settle()
+    left = max(
+        int(seconds)
+        for entry in Path(f"/proc/{tunnel.pid}/fdinfo").iterdir()
+        for seconds in re.findall(r"^it_value: \((\d+),", entry.read_text(), re.M)
+    )
+    assert left / 86400 > min(days, 36600) - 1
 
 
 def test_a_dead_server_is_seen_at_once(tunnel: Tunnel, server: Sshd, target, home) -> None:
