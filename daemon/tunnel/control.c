@@ -272,6 +272,7 @@ static void on_closed(void *context)
     link_peer_destroy(tunnel->control->controller);
     tunnel->control->controller = NULL;
     event_add(tunnel->control->lonely, &(struct timeval){LONELY_MS / 1000, 0});
+    watch_check(tunnel); /* a later gearsd has to find this */
 }
 
 static void take(struct tunnel *tunnel, int fd)
@@ -308,13 +309,11 @@ static int listen_at_link(struct tunnel *tunnel, struct error *err)
     return code;
 }
 
-void control_check_link(struct tunnel *tunnel)
+int control_check_link(struct tunnel *tunnel, struct error *err)
 {
     struct stat st;
-    struct error err = {0};
-    if (lstat(tunnel->link_path, &st) && errno == ENOENT && listen_at_link(tunnel, &err)) {
-        control_log(tunnel, "not to be found by a later gearsd cause=\"%s\"", err.text);
-    }
+    bool gone = lstat(tunnel->link_path, &st) && errno == ENOENT;
+    return gone ? listen_at_link(tunnel, err) : 0;
 }
 
 int control_start(struct tunnel *tunnel, int fd, struct error *err)

@@ -142,20 +142,27 @@ static void turn_away(struct feed *feed)
     feed->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void on_listener(evutil_socket_t listener, short what, void *argument)
+/* Whether there may be more. */
+static bool accept_some(struct feed *feed)
 {
-    (void)what;
-    struct feed *feed = argument;
     for (int i = 0; i < ACCEPTS; i++) {
-        int fd = unix_accept_same_uid((int)listener, NULL);
+        int fd = unix_accept_same_uid(feed->listener, NULL);
         if (fd >= 0) {
             welcome(feed, fd);
         } else if (fd == -EMFILE || fd == -ENFILE) {
             turn_away(feed);
         } else if (fd == -EAGAIN) {
-            return;
+            return false;
         }
     }
+    return true;
+}
+
+static void on_listener(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    accept_some(argument);
 }
 
 static void stop_listening(struct feed *feed)
@@ -170,30 +177,38 @@ static void stop_listening(struct feed *feed)
     }
 }
 
+/* The path leads to a new socket; who already connected to the one before is taken in first. */
 static int listen_at_path(struct feed *feed, struct error *err)
 {
     struct stat st;
     const char *path = feed->tunnel->feed_path;
-    stop_listening(feed);
     int fd = unix_listen(path, SOCK_SEQPACKET, BACKLOG, err);
     if (fd < 0) {
         return fd;
     }
+    struct event *event =
+        event_new(feed->tunnel->base, fd, EV_READ | EV_PERSIST, on_listener, feed);
+    if (!event || event_add(event, NULL)) {
+        if (event) {
+            event_free(event);
+        }
+        close(fd);
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    for (int i = 0; feed->listener >= 0 && i < BACKLOG / ACCEPTS && accept_some(feed); i++) {
+    }
+    stop_listening(feed);
     feed->listener = fd;
+    feed->event = event;
     feed->inode = lstat(path, &st) ? 0 : st.st_ino;
-    feed->event = event_new(feed->tunnel->base, fd, EV_READ | EV_PERSIST, on_listener, feed);
-    return feed->event && !event_add(feed->event, NULL) ? 0
-                                                        : error_set(err, -ENOMEM, "no memory");
+    return 0;
 }
 
-void feed_check_path(struct tunnel *tunnel)
+int feed_check_path(struct tunnel *tunnel, struct error *err)
 {
     struct stat st;
-    struct error err = {0};
-    if (lstat(tunnel->feed_path, &st) && errno == ENOENT &&
-        listen_at_path(tunnel->feed, &err)) {
-        control_log(tunnel, "clients cannot be handed over any more cause=\"%s\"", err.text);
-    }
+    bool gone = lstat(tunnel->feed_path, &st) && errno == ENOENT;
+    return gone ? listen_at_path(tunnel->feed, err) : 0;
 }
 
 int feed_start(struct tunnel *tunnel, struct error *err)

@@ -157,6 +157,7 @@ static void write_record(struct tunnel *tunnel)
 
 void tunnel_finish(struct tunnel *tunnel)
 {
+    watch_stop(tunnel);
     feed_finish(tunnel);
     session_destroy(tunnel->session);
     tunnel->session = NULL;

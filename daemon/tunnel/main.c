@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -19,7 +18,7 @@
 #include "daemon/tunnel/tunnel.h"
 
 enum { LINK_FD = 3, STEP_MS = 30000, KEEPALIVE_MS = 30000, KEEPALIVE_COUNT = 3 };
-enum { DEAD_AFTER_MS = 30 * 60 * 1000, SIGNAL_AND_WATCH = 2 };
+enum { DEAD_AFTER_MS = 30 * 60 * 1000 };
 enum { DAY_MS = 24 * 3600 * 1000, COUNT_MOST = 1000 };
 static const int64_t DEAD_AFTER_MOST_MS = 36600LL * DAY_MS; /* sums of it do not overflow */
 
@@ -125,51 +124,18 @@ static void on_term(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-static void on_inotify(evutil_socket_t fd, short what, void *argument)
-{
-    (void)what;
-    (void)argument;
-    char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    while (read((int)fd, buffer, sizeof buffer) > 0) {
-    }
-    control_check_link(&tunnel);
-    feed_check_path(&tunnel);
-}
-
-static int watch_folder(int fd, const char *path)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash) {
-        *slash = 0;
-    }
-    return inotify_add_watch(fd, folder, IN_DELETE | IN_MOVED_FROM) < 0 ? -errno : 0;
-}
-
-static int watch(struct event *events[SIGNAL_AND_WATCH], struct error *err)
+static int hear_term(struct event **event, struct error *err)
 {
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     sigprocmask(SIG_BLOCK, &term, NULL); /* before any thread is made */
     int signals = signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
-    int files = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (signals < 0 || files < 0) {
-        return error_errno(err, -errno, "cannot watch for signals and files");
+    if (signals < 0) {
+        return error_errno(err, -errno, "cannot hear of signals");
     }
-    if (watch_folder(files, tunnel.link_path) || watch_folder(files, tunnel.feed_path)) {
-        control_log(
-            &tunnel, "deleted sockets will not be noticed cause=\"%s\"", strerror(errno));
-    }
-    events[0] = event_new(tunnel.base, signals, EV_READ | EV_PERSIST, on_term, NULL);
-    events[1] = event_new(tunnel.base, files, EV_READ | EV_PERSIST, on_inotify, NULL);
-    for (int i = 0; i < SIGNAL_AND_WATCH; i++) {
-        if (!events[i] || event_add(events[i], NULL)) {
-            return error_set(err, -ENOMEM, "out of memory");
-        }
-    }
-    return 0;
+    *event = event_new(tunnel.base, signals, EV_READ | EV_PERSIST, on_term, NULL);
+    return *event && !event_add(*event, NULL) ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
 static int make_counters(struct error *err)
@@ -184,7 +150,7 @@ static int make_counters(struct error *err)
     return tunnel.counters ? 0 : error_errno(err, -errno, "cannot make the counters");
 }
 
-static int set_up(struct event *events[SIGNAL_AND_WATCH], struct error *err)
+static int set_up(struct event **term, struct error *err)
 {
     raise_limits();
     tunnel.state = LINK_TUNNEL_CONNECTING;
@@ -197,7 +163,8 @@ static int set_up(struct event *events[SIGNAL_AND_WATCH], struct error *err)
     int code = make_counters(err);
     code = code ? code : feed_start(&tunnel, err); /* before gearsd hears of this process */
     code = code ? code : control_start(&tunnel, LINK_FD, err);
-    code = code ? code : watch(events, err);
+    code = code ? code : hear_term(term, err);
+    code = code ? code : watch_start(&tunnel, err);
     return code ? code : tunnel_start(&tunnel, err);
 }
 
@@ -223,13 +190,13 @@ int main(int argc, char **argv)
         return askpass_main(argc, argv);
     }
     struct error err = {0};
-    struct event *events[SIGNAL_AND_WATCH] = {NULL};
+    struct event *term = NULL;
     detach(LINK_FD);
     keep_secrets();
     prctl(PR_SET_NAME, "gears-tunnel");
     ignore_signals();
     int code = receive_start(&err);
-    code = code ? code : set_up(events, &err);
+    code = code ? code : set_up(&term, &err);
     if (code) {
         return fail(code, err.text);
     }
@@ -238,9 +205,7 @@ int main(int argc, char **argv)
     if (tunnel.login || tunnel.thread_left) {
         _exit(0); /* its thread stands in some call and owns what it uses */
     }
-    for (int i = 0; i < SIGNAL_AND_WATCH; i++) {
-        event_free(events[i]);
-    }
+    event_free(term);
     event_free(tunnel.late);
     event_base_free(tunnel.base);
     for (size_t i = 0; i < tunnel.hop_count; i++) {

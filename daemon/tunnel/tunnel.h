@@ -20,6 +20,7 @@ struct feed;
 struct openssh;
 struct refusals;
 struct session;
+struct watch;
 
 struct tunnel {
     struct event_base *base;
@@ -44,6 +45,7 @@ struct tunnel {
     int counters_fd;
     struct control *control;
     struct feed *feed;
+    struct watch *watch; /* NULL: not yet, or no more */
     struct refusals *refusals;
     bool thread_left;        /* of a login that was given up */
     struct login *login;     /* NULL once it is done */
@@ -84,13 +86,19 @@ void control_prompt(struct tunnel *tunnel, const struct login_prompt *prompt);
 void control_drop_prompt(struct tunnel *tunnel);
 void control_log(struct tunnel *tunnel, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Something happened to link_path's name: make it again if it is gone. */
-void control_check_link(struct tunnel *tunnel);
+/* Make link_path again if it is gone. 0; -ENOENT: its folder is gone as well; another negative
+ * errno. */
+int control_check_link(struct tunnel *tunnel, struct error *err);
 
 /* feed.c */
 int feed_start(struct tunnel *tunnel, struct error *err);
 void feed_finish(struct tunnel *tunnel);
-void feed_check_path(struct tunnel *tunnel);
+int feed_check_path(struct tunnel *tunnel, struct error *err); /* as control_check_link */
+
+/* watch.c */
+int watch_start(struct tunnel *tunnel, struct error *err);
+void watch_stop(struct tunnel *tunnel);
+void watch_check(struct tunnel *tunnel); /* are our sockets still where they were? */
 
 /* Count, for gearsd to read. */
 #define TUNNEL_COUNT(tunnel, counter, by)                                                      \

@@ -46,8 +46,10 @@ class Tunnel(HelperProcess):
     error = TunnelError
 
     def __init__(self, folder: Path, hops: list[str], **settings: str | int) -> None:
-        self.link_path = folder / "tunnel.sck"
-        self.feed_path = folder / "feed.sck"
+        self.sockets = folder / "link"
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
+        self.link_path = self.sockets / "tunnel.sck"
+        self.feed_path = self.sockets / "feed.sck"
         self.record = folder / "exit.rec"
         start: Fields = {
             "CLUSTER": "andes",

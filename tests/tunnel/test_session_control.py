@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -116,6 +117,28 @@ def test_deleted_sockets_are_made_again(tunnel: Tunnel, target) -> None:
         client.sendall(b"x")
         assert client.recv(1) == b"x"
     tunnel.take_over()
+
+
+@pytest.mark.parametrize("way", ["deleted", "moved", "deleted while it sleeps"])
+def test_a_deleted_folder_is_made_again(tunnel: Tunnel, target, way: str) -> None:
+    """A hop that nobody finds any more would be lost, PASSCODE and all."""
+    target.echo()
+    for turn in range(3):
+        if way == "moved":
+            tunnel.sockets.rename(tunnel.folder / f"away{turn}")
+        elif way == "deleted":
+            shutil.rmtree(tunnel.sockets)
+        else:  # it hears of files and folder at once
+            signal.pidfd_send_signal(tunnel.handle, signal.SIGSTOP)
+            shutil.rmtree(tunnel.sockets)
+            signal.pidfd_send_signal(tunnel.handle, signal.SIGCONT)
+        for path in (tunnel.link_path, tunnel.feed_path):
+            wait_until(path.exists, f"{path} to be made again")
+        assert tunnel.sockets.stat().st_mode & 0o777 == 0o700
+        with tunnel.connect(target.path) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+        tunnel.take_over()
 
 
 @pytest.mark.parametrize("way", ["order", "signal"])
