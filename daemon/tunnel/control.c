@@ -1,6 +1,6 @@
-/* gearsd's orders and what it is told. Who said hello last is the controller. */
+/* gearsd's orders, and who leads: who said hello last is the controller. What gearsd is told is
+ * in control_tell.c. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,133 +8,16 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/link_door.h"
-#include "daemon/core/link_peer.h"
+#include "daemon/tunnel/control_private.h"
 #include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/session.h"
-#include "daemon/tunnel/tunnel.h"
 
 /* A login under way ends when gearsd is gone for so long: nobody would see its prompts. */
 enum { LONELY_MS = 10000, RUN_MS = 60000 };
 
-struct control {
-    struct link_door door;
-    ino_t inode; /* of link_path, while it is ours */
-    struct event *door_event;
-    struct link_peer *controller; /* NULL: none now */
-    struct event *lonely;
-    struct link_frame prompt; /* what a human is being asked; length 0: nothing */
-    char prompt_id[33];
-};
-
 static void on_message(void *context, struct link_message *message);
 static void on_closed(void *context);
 static const struct link_peer_calls peer_calls = {on_message, on_closed};
-
-/* ---- what gearsd is told ---- */
-
-void control_send(struct tunnel *tunnel, struct link_frame *frame)
-{
-    if (tunnel->control && tunnel->control->controller) {
-        (void)link_peer_send(tunnel->control->controller, frame);
-    } else {
-        link_frame_finish(frame);
-    }
-}
-
-void control_log(struct tunnel *tunnel, const char *format, ...)
-{
-    char text[400];
-    struct link_frame frame;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    link_frame_start(&frame, LINK_TUNNEL_LOG, 0);
-    link_frame_string(&frame, LINK_TAG_TEXT, text);
-    control_send(tunnel, &frame);
-}
-
-static void add_state(struct link_frame *frame, const struct tunnel *tunnel)
-{
-    link_frame_u64(frame, LINK_TAG_TUNNEL_STATE, (uint64_t)tunnel->state);
-    link_frame_u64(frame, LINK_TAG_CAUSE, (uint64_t)tunnel->cause);
-    link_frame_string(frame, LINK_TAG_TEXT, tunnel->text);
-    link_frame_u64(frame, LINK_TAG_SINCE, (uint64_t)tunnel->since_us);
-    link_frame_u64(frame, LINK_TAG_HUMAN, tunnel->human);
-    if (tunnel->authenticated_at_us) {
-        link_frame_u64(frame, LINK_TAG_AUTHENTICATED_AT, (uint64_t)tunnel->authenticated_at_us);
-        link_frame_string(frame, LINK_TAG_AUTH_METHOD, tunnel->method);
-    }
-    if (tunnel->address[0]) {
-        link_frame_string(frame, LINK_TAG_ADDRESS, tunnel->address);
-    }
-    if (tunnel->rtt_us) {
-        link_frame_u64(frame, LINK_TAG_RTT_US, (uint64_t)tunnel->rtt_us);
-    }
-}
-
-void control_state(struct tunnel *tunnel, uint32_t request)
-{
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_STATE, request);
-    add_state(&frame, tunnel);
-    control_send(tunnel, &frame);
-}
-
-static void send_status(struct tunnel *tunnel, uint32_t request)
-{
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_STATUS, request);
-    add_state(&frame, tunnel);
-    link_frame_string(&frame, LINK_TAG_NONCE, tunnel->nonce);
-    link_frame_string(&frame, LINK_TAG_BUILD, tunnel->build);
-    link_frame_u64(&frame, LINK_TAG_PID, (uint64_t)getpid());
-    link_frame_string(&frame, LINK_TAG_CLUSTER, tunnel->cluster);
-    link_frame_fd(&frame, tunnel->counters_fd);
-    control_send(tunnel, &frame);
-}
-
-/* ---- prompts ---- */
-
-/* A frame is gone once sent, and this one may have to be told again. */
-static void tell_prompt(struct tunnel *tunnel)
-{
-    const struct link_frame *prompt = &tunnel->control->prompt;
-    struct link_frame copy = *prompt;
-    if (!prompt->length) {
-        return;
-    }
-    copy.capacity = prompt->length;
-    copy.data = malloc(prompt->length);
-    if (!copy.data) {
-        return; /* a later HELLO has it told */
-    }
-    memcpy(copy.data, prompt->data, prompt->length);
-    control_send(tunnel, &copy);
-}
-
-void control_drop_prompt(struct tunnel *tunnel)
-{
-    link_frame_finish(&tunnel->control->prompt);
-    tunnel->control->prompt_id[0] = 0;
-}
-
-void control_prompt(struct tunnel *tunnel, const struct login_prompt *prompt)
-{
-    struct control *control = tunnel->control;
-    control_drop_prompt(tunnel);
-    snprintf(control->prompt_id, sizeof control->prompt_id, "%s", prompt->id);
-    link_frame_start(&control->prompt, LINK_TUNNEL_PROMPT, 0);
-    link_frame_string(&control->prompt, LINK_TAG_PROMPT_ID, prompt->id);
-    link_frame_string(&control->prompt, LINK_TAG_NAME, prompt->name);
-    link_frame_string(&control->prompt, LINK_TAG_INSTRUCTION, prompt->instruction);
-    for (size_t i = 0; i < prompt->count; i++) {
-        link_frame_string(&control->prompt, LINK_TAG_PROMPT_TEXT, prompt->prompts[i].text);
-        link_frame_u64(&control->prompt, LINK_TAG_PROMPT_ECHO, prompt->prompts[i].echo);
-    }
-    tell_prompt(tunnel);
-}
 
 /* ---- orders ---- */
 
@@ -231,8 +114,8 @@ static void on_message(void *context, struct link_message *message)
     struct link_frame frame;
     switch ((int)message->type) {
     case LINK_HELLO:
-        send_status(tunnel, message->request);
-        tell_prompt(tunnel);
+        control_status(tunnel, message->request);
+        control_tell_prompt(tunnel);
         break;
     case LINK_TUNNEL_ANSWER:
         take_answer(tunnel, message);
@@ -269,8 +152,7 @@ static void on_lonely(evutil_socket_t fd, short what, void *argument)
 static void on_closed(void *context)
 {
     struct tunnel *tunnel = context;
-    link_peer_destroy(tunnel->control->controller);
-    tunnel->control->controller = NULL;
+    control_leave(tunnel->control);
     event_add(tunnel->control->lonely, &(struct timeval){LONELY_MS / 1000, 0});
     watch_check(tunnel); /* a later gearsd has to find this */
 }
@@ -278,8 +160,14 @@ static void on_closed(void *context)
 static void take(struct tunnel *tunnel, int fd)
 {
     struct control *control = tunnel->control;
-    link_peer_destroy(control->controller);
-    control->controller = link_peer_create(tunnel->base, fd, &peer_calls, tunnel);
+    control_leave(control);
+    control->writable = event_new(tunnel->base, fd, EV_WRITE, control_on_writable, tunnel);
+    control->controller_fd = fd;
+    if (control->writable) {
+        control->controller = link_peer_create(tunnel->base, fd, &peer_calls, tunnel);
+    } else {
+        close(fd);
+    }
     event_del(control->lonely);
 }
 
@@ -293,8 +181,8 @@ static void on_door(evutil_socket_t fd, short what, void *argument)
     int came = link_door_answer(&tunnel->control->door, buffer, &request);
     if (came >= 0) {
         take(tunnel, came);
-        send_status(tunnel, request);
-        tell_prompt(tunnel);
+        control_status(tunnel, request);
+        control_tell_prompt(tunnel);
     }
 }
 
@@ -335,7 +223,7 @@ int control_start(struct tunnel *tunnel, int fd, struct error *err)
         return error_set(err, -ENOMEM, "out of memory");
     }
     take(tunnel, fd);
-    send_status(tunnel, 1);
+    control_status(tunnel, 1);
     return 0;
 }
 
@@ -346,6 +234,7 @@ void control_finish(struct tunnel *tunnel)
     if (control->inode && !lstat(tunnel->link_path, &st) && st.st_ino == control->inode) {
         unlink(tunnel->link_path);
     }
+    control_pay_at_last(tunnel);
     control_drop_prompt(tunnel);
     if (control->door_event) {
         event_free(control->door_event);
@@ -354,7 +243,7 @@ void control_finish(struct tunnel *tunnel)
         event_free(control->lonely);
     }
     link_door_close(&control->door);
-    link_peer_destroy(control->controller);
+    control_leave(control);
     free(control);
     tunnel->control = NULL;
 }

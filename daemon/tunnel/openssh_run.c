@@ -22,7 +22,7 @@ static void answer(struct openssh *openssh, int code, const char *why, int exit)
     if (exit >= 0) {
         link_frame_u64(&frame, LINK_TAG_EXIT_CODE, (uint64_t)exit);
     }
-    control_send(openssh->tunnel, &frame);
+    control_ran(openssh->tunnel, &frame);
     run->asked = run->begun = false;
     free(run->command);
     run->command = NULL;

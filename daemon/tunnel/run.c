@@ -44,7 +44,7 @@ static void answer(struct run *run, const char *report, int code, const char *wh
     if (exit >= 0) {
         link_frame_u64(&frame, LINK_TAG_EXIT_CODE, (uint64_t)exit);
     }
-    control_send(run->session->tunnel, &frame);
+    control_ran(run->session->tunnel, &frame);
     run->asked = false;
     free(run->command);
     run->command = NULL;

@@ -78,9 +78,12 @@ void tunnel_finish(struct tunnel *tunnel);
 /* control.c */
 int control_start(struct tunnel *tunnel, int fd, struct error *err);
 void control_finish(struct tunnel *tunnel); /* removes link_path if it is still its own */
+/* What may be missed: by a gearsd that is stopped and reads nothing, or by none. */
 void control_send(struct tunnel *tunnel, struct link_frame *frame);
-/* A STATE; with the number of the request it answers, or 0. */
+/* A STATE; with the number of the request it answers, or 0. This, a RAN and a prompt are told
+ * later when gearsd does not read now; a state is then the one of that time. */
 void control_state(struct tunnel *tunnel, uint32_t request);
+void control_ran(struct tunnel *tunnel, struct link_frame *frame); /* the frame is taken */
 /* Ask the human; kept, and told to later controllers, until answered or dropped. */
 void control_prompt(struct tunnel *tunnel, const struct login_prompt *prompt);
 void control_drop_prompt(struct tunnel *tunnel);

@@ -141,6 +141,32 @@ def test_a_deleted_folder_is_made_again(tunnel: Tunnel, target, way: str) -> Non
         tunnel.take_over()
 
 
+def read_nothing(tunnel: Tunnel) -> None:
+    """As a gearsd that is stopped: the tunnel's answers fill its socket."""
+    for _ in range(1000):
+        tunnel.send("RELAY_DRAIN")
+
+
+def test_a_report_waits_for_a_controller_that_does_not_read(tunnel: Tunnel, home: Path) -> None:
+    read_nothing(tunnel)
+    command = f"echo >{home}/ran; echo '@gears-report 1 {{}}'"
+    running = tunnel.send("TUNNEL_RUN", COMMAND=command, TIMEOUT_MS=20000)
+    wait_until((home / "ran").exists, "the command")
+    tunnel.settle()
+    assert tunnel.answer_to(running) == ("TUNNEL_RAN", {"REPORT": "{}"})
+    assert tunnel.now()["TUNNEL_STATE"] == "UP"
+
+
+def test_the_end_waits_for_a_controller_that_does_not_read(tunnel: Tunnel) -> None:
+    read_nothing(tunnel)
+    tunnel.send("TUNNEL_CLOSE", CAUSE=NUMBERS["CAUSE_POLICY"], TEXT="too old")
+    wait_until(tunnel.record.exists, "the record of the end")
+    while (told := tunnel.wait_told("TUNNEL_STATE"))["TUNNEL_STATE"] != "DOWN":
+        pass
+    assert told["TEXT"] == "too old"
+    tunnel.wait_end()
+
+
 @pytest.mark.parametrize("way", ["order", "signal"])
 def test_the_end_by_order(tunnel: Tunnel, target, way: str) -> None:
     client = tunnel.connect(target.path)
