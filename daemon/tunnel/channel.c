@@ -222,10 +222,14 @@ static ssize_t write_some(struct channel *channel, const char *bytes, size_t len
 }
 
 /* libssh2 wants what it refused for now again, unchanged: it may have begun a packet with it.
- */
+ * After new keys were agreed on, what all channels kept meanwhile would be more than is ever
+ * unsent. */
 static bool flush_to_server(struct channel *channel)
 {
     struct backlog *backlog = channel->to_server;
+    if (session_is_full(channel->session)) {
+        return false; /* a round follows when it has drained */
+    }
     ssize_t n = write_some(channel, backlog->bytes + backlog->at, backlog->end - backlog->at);
     if (n < 0) {
         channel_abort(channel);

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import selectors
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +51,43 @@ def test_new_keys_under_load(special: Special, target) -> None:
                 others += 1
         assert [task.result() for task in tasks] == [size] * 4
         assert others > 3
+
+
+def fill(clients: list[socket.socket], size: int) -> None:
+    for client in clients:
+        client.setblocking(False)
+        left = size
+        with contextlib.suppress(BlockingIOError):
+            while left:
+                left -= client.send(b"x" * left)
+        assert not left, "it fits into the socket"
+
+
+@pytest.mark.usefixtures("forgetful_library")
+def test_new_keys_with_many_uploads(special: Special, target) -> None:
+    """What each has to say meanwhile is kept, and is together more than may be unsent."""
+    tunnel = special(extra=["RekeyLimit 1M"])
+    count, size = 300, 128 << 10
+    pairs = [(tunnel.connect(target.path), target.accept()) for _ in range(count)]
+    fill([client for client, _ in pairs], size)
+    for client, _ in pairs:
+        client.shutdown(socket.SHUT_WR)
+    with selectors.DefaultSelector() as selector:
+        for _, end in pairs:
+            selector.register(end, selectors.EVENT_READ)
+        got, open_ends = 0, count
+        while open_ends:
+            for key, _ in selector.select(30) or pytest.fail(f"{got} bytes came"):
+                piece = key.fileobj.recv(1 << 16)
+                got += len(piece)
+                if not piece:
+                    selector.unregister(key.fileobj)
+                    open_ends -= 1
+    assert got == count * size
+    assert tunnel.now()["TUNNEL_STATE"] == "UP"
+    for pair in pairs:
+        for end in pair:
+            end.close()
 
 
 @pytest.mark.usefixtures("forgetful_library")
