@@ -122,7 +122,9 @@ void opens_remove(struct opens *opens, struct channel *channel)
 
 void opens_run(struct opens *opens)
 {
-    opens->wants_run = true;
+    /* One that is awaited since an order before serves this one: the server may allow no other.
+     */
+    opens->wants_run = opens->pending != OPEN_RUN;
     session_wake(opens->session);
 }
 

@@ -147,12 +147,12 @@ def read_nothing(tunnel: Tunnel) -> None:
         tunnel.send("RELAY_DRAIN")
 
 
-def test_a_report_waits_for_a_controller_that_does_not_read(tunnel: Tunnel, home: Path) -> None:
+def test_a_report_waits_for_a_controller_that_does_not_read(tunnel: Tunnel, server: Sshd) -> None:
+    ended = server.log.count("Close session")
     read_nothing(tunnel)
-    command = f"echo >{home}/ran; echo '@gears-report 1 {{}}'"
+    command = "echo '@gears-report 1 {}'"
     running = tunnel.send("TUNNEL_RUN", COMMAND=command, TIMEOUT_MS=20000)
-    wait_until((home / "ran").exists, "the command")
-    tunnel.settle()
+    wait_until(lambda: server.log.count("Close session") > ended, "the command's end")
     assert tunnel.answer_to(running) == ("TUNNEL_RAN", {"REPORT": "{}"})
     assert tunnel.now()["TUNNEL_STATE"] == "UP"
 

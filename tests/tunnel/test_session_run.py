@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from processes import tell, wait_until
+from sshd import Sshd
 from tunnel_link import Tunnel, TunnelError
 
 REPORT = """printf '\\n@gears-report 1 {"host":"andes-login3"}\\n'"""
@@ -125,3 +126,21 @@ def test_data_goes_on_meanwhile(tunnel: Tunnel, target, home: Path) -> None:
             assert len(client.recv(1000)) > 0
         tell(home / "go", "go\n")
         assert tunnel.answer_to(running) == ("TUNNEL_RAN", ANSWER)
+
+
+def test_an_open_that_comes_late_serves_the_next_order(
+    tunnel: Tunnel, server: Sshd, home: Path
+) -> None:
+    """The server would refuse another beside it."""
+    tunnel.settle()
+    refusals = server.log.count("no more sessions")
+    server.freeze()
+    told = tunnel.run(REPORT, 300)
+    assert "did not open a session in time" in told["TEXT"]
+    os.mkfifo(home / "go")
+    running = tunnel.send("TUNNEL_RUN", COMMAND=f"cat {home}/go; {REPORT}", TIMEOUT_MS=20000)
+    server.thaw()
+    tell(home / "go", "go\n")
+    assert tunnel.answer_to(running) == ("TUNNEL_RAN", ANSWER)
+    tunnel.order("TUNNEL_PROBE")
+    assert server.log.count("no more sessions") == refusals
