@@ -15,7 +15,7 @@ struct refusal {
     struct refusal *next, *previous;
     int fd;
     bool told; /* the client is read to its end, or closing would reset it, page and all */
-    struct event *event;
+    struct event *event, *late; /* `late` is the end, however much the client says */
     char *page;
     size_t length;
 };
@@ -46,6 +46,9 @@ static void finish(struct refusal *refusal)
     if (refusal->event) {
         event_free(refusal->event);
     }
+    if (refusal->late) {
+        event_free(refusal->late);
+    }
     close(refusal->fd);
     free(refusal->page);
     free(refusal);
@@ -62,7 +65,7 @@ void refusals_destroy(struct refusals *refusals)
 static void set_timer(struct refusal *refusal, int64_t ms)
 {
     struct timeval wait = {ms / 1000, ms % 1000 * 1000};
-    event_add(refusal->event, &wait);
+    event_add(refusal->late, &wait);
 }
 
 static void read_on(struct refusal *refusal)
@@ -109,16 +112,20 @@ static void peek(struct refusal *refusal)
 static void on_client(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
+    (void)what;
     struct refusal *refusal = argument;
-    if (what & EV_TIMEOUT) {
-        finish(refusal);
-        return;
-    }
     if (!refusal->told) {
         peek(refusal);
     } else {
         read_on(refusal);
     }
+}
+
+static void on_late(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    finish(argument);
 }
 
 /* NULL: it was closed. */
@@ -140,7 +147,9 @@ static struct refusal *create(struct refusals *refusals, int fd, const struct pa
     /* By edges: too few bytes to tell would wake the loop again and again. */
     refusal->event =
         event_new(refusals->base, fd, EV_READ | EV_ET | EV_PERSIST, on_client, refusal);
-    if (!refusal->page || !refusal->event) {
+    refusal->late = evtimer_new(refusals->base, on_late, refusal);
+    if (!refusal->page || !refusal->event || !refusal->late ||
+        event_add(refusal->event, NULL)) {
         finish(refusal);
         return NULL;
     }
