@@ -1,5 +1,6 @@
-/* One short-lived child whose output is read within bounds. Called by ssh_config.c on a worker;
- * gearsd's loop buries other children only by their pids, so that this one is left to us. */
+/* One short-lived child whose output is read within bounds. Called by ssh_resolve.c on a
+ * worker; gearsd's loop buries other children only by their pids, so that this one is left to
+ * us. */
 #include "daemon/remote/ssh_ask.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* The rule on silence; session.c has its timer and does what it says. */
+/* The rule on silence; silence.c has its timer and does what it says. */
 #include "daemon/tunnel/keepalive.h"
 
 /* DOUBT_MS: silence after which a new connection asks. SUSPEND_MS: the clocks part a little

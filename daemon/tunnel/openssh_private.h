@@ -147,8 +147,8 @@ void openssh_ask_notice(struct openssh *openssh, const char *words);
 
 /* openssh_forward.c */
 int openssh_forward_start(struct openssh *openssh);
-/* The place of a target: READY, or stream_arrived / stream_refused will be called for all that
- * wait for it. NULL: ssh does not take the order. */
+/* The place of a target: READY, or openssh_clients_target_ready / _failed will be called for
+ * all that wait for it. NULL: ssh does not take the order. */
 struct target *openssh_forward_get(struct openssh *openssh, const char *path);
 void openssh_forward_forget(struct openssh *openssh, struct target *target);
 

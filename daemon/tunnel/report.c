@@ -1,4 +1,4 @@
-/* Finding the report in a login shell's output; run.c feeds it. */
+/* Finding the report in a login shell's output; run.c and openssh_run.c feed it. */
 #include "daemon/tunnel/report.h"
 
 #include <errno.h>

@@ -50,7 +50,7 @@ static void answer(struct run *run, const char *report, int code, const char *wh
     run->command = NULL;
 }
 
-/* "…: it printed last "…"", all of it on one line. */
+/* "…; it printed last: …", all of it on one line. */
 static void answer_failure(struct run *run, int code, const char *why, int exit)
 {
     struct text words = {0};
