@@ -11,7 +11,8 @@
 #include "daemon/core/log.h"
 #include "daemon/remote/hop.h"
 
-enum { REPORT_MS = 60000, STATUS_NOT_FOUND = 127, STATUS_NOT_RUNNABLE = 126 };
+/* LATE_MS: for the tunnel to say that the time is over. */
+enum { REPORT_MS = 60000, LATE_MS = 10000, STATUS_NOT_FOUND = 127, STATUS_NOT_RUNNABLE = 126 };
 
 /* `text` in single quotes, for sh and csh alike. */
 static void quote(struct text *out, const char *text)
@@ -71,6 +72,22 @@ static char *make_command(const struct hop *hop)
     return text_take(&command);
 }
 
+static void on_late(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    arrive_done(argument, NULL, -ETIMEDOUT, 0, "nothing, as gears-tunnel does not answer");
+}
+
+void arrive_stop(struct hop *hop)
+{
+    hop->reporting = false;
+    if (hop->late) {
+        event_free(hop->late);
+        hop->late = NULL;
+    }
+}
+
 void arrive_start(struct hop *hop)
 {
     if (hop->reporting || !hop->tunnel) {
@@ -84,6 +101,12 @@ void arrive_start(struct hop *hop)
     free(command);
     if (!hop->reporting) {
         arrive_done(hop, NULL, -ENOMEM, 0, "the tunnel takes no orders");
+        return;
+    }
+    struct timeval left = {(REPORT_MS + LATE_MS) / 1000, 0};
+    hop->late = evtimer_new(hop->remote->manager->base, on_late, hop);
+    if (hop->late) {
+        event_add(hop->late, &left);
     }
 }
 
@@ -191,7 +214,10 @@ static void explain(struct hop *hop, int code, int status, const char *words)
 
 void arrive_done(struct hop *hop, const char *report, int code, int status, const char *words)
 {
-    hop->reporting = false;
+    arrive_stop(hop);
+    if (hop->machine.closing) {
+        return; /* who waits does so for the next connection */
+    }
     if (!report || parse(report, &hop->report)) {
         hop->report_failed = true;
         explain(hop, report ? -EBADMSG : code, report ? 0 : status,

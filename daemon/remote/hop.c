@@ -49,7 +49,16 @@ void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call)
     }
 }
 
-static void carry_out(struct hop *hop, unsigned actions)
+/* What the end of a connection is recorded as that is closed here. */
+static const char *closing_words(const struct hop *hop, enum hop_event event)
+{
+    return hop->held_by[0]              ? hop->message /* lost to another hub */
+           : event == HOP_ADOPTED_LOGIN ? "gearsd, which led this login, ended"
+           : event == HOP_ABANDONED     ? "the login was given up"
+                                        : "closed by its user";
+}
+
+static void carry_out(struct hop *hop, enum hop_event event, unsigned actions)
 {
     if ((actions & HOP_ACT_CANCEL_TIMER) && hop->timer) {
         event_free(hop->timer);
@@ -65,10 +74,8 @@ static void carry_out(struct hop *hop, unsigned actions)
         hop_connect(hop, actions & HOP_ACT_CONNECT);
     }
     if (actions & HOP_ACT_CLOSE) {
-        char words[HOP_TEXT] = "closed by its user";
-        if (hop->held_by[0]) { /* lost to another hub, as its message says */
-            snprintf(words, sizeof words, "%s", hop->message);
-        }
+        char words[HOP_TEXT];
+        snprintf(words, sizeof words, "%s", closing_words(hop, event));
         tunnel_close(hop, LINK_CAUSE_CANCELLED, words);
     }
 }
@@ -120,49 +127,28 @@ void hop_apply(struct hop *hop, enum hop_event event)
         hop->machine.cause = LINK_CAUSE_NONE;
         hop->message[0] = 0;
     }
-    if (after == HOP_UP ||
-        (after == HOP_CONNECTING && before != after && !hop->machine.cause)) {
+    bool begins = after == HOP_CONNECTING && !hop->machine.cause &&
+                  (before != after || event == HOP_ENDED);
+    if ((after == HOP_UP && before != after && !hop->report_failed) || begins) {
         hop->message[0] = 0;
-    } else if (event == HOP_PROMPTED) {
+    } else if (after == HOP_AUTH_NEEDED && (event == HOP_PROMPTED || event == HOP_ASKED)) {
         hop_set_message(hop, "its login waits for an answer at a terminal");
     }
-    if (before != after && !outage_goes_on(hop, before, attended)) {
+    if (before != after && event != HOP_ADOPTED && !outage_goes_on(hop, before, attended)) {
         tell_state(hop, before);
     }
-    carry_out(hop, actions);
+    carry_out(hop, event, actions);
     outage_arm(hop);
     if (event == HOP_ENDED && !(actions & (HOP_ACT_CONNECT | HOP_ACT_CONNECT_ALONE)) &&
         (attended || !hop->machine.scheduled)) {
         bool human = hop->machine.state == HOP_AUTH_NEEDED &&
                      (hop->machine.cause == LINK_CAUSE_AUTH_NEEDED || !attended);
         hop_finish_visitors(hop, human ? -EACCES : -EIO, hop->message);
-    } else if (event == HOP_LOGIN_ALONE && after == HOP_AUTH_NEEDED &&
-               before != HOP_CONNECTING) {
+    } else if (event == HOP_LOGIN_ALONE && after == HOP_AUTH_NEEDED && !hop->machine.attended) {
         hop_finish_visitors(hop, -EACCES, hop->message);
     }
     hop_changed(hop);
     hub_settle(hop);
-}
-
-void hop_tell_step(struct hop *hop, const char *words)
-{
-    snprintf(hop->step, sizeof hop->step, "%s", words);
-    for (struct hop_visitor *v = hop->visitors, *next; v; v = next) {
-        next = v->next;
-        v->step(v, hop->step);
-    }
-}
-
-void hop_finish_visitors(struct hop *hop, int code, const char *words)
-{
-    struct error err;
-    error_set(&err, code, "%s", words);
-    hop_drop_prompt(hop);
-    while (hop->visitors) {
-        struct hop_visitor *visitor = hop->visitors;
-        hop->visitors = visitor->next;
-        visitor->done(visitor, code, &err);
-    }
 }
 
 void hop_prompt_finish(struct hop_prompt *prompt)
@@ -180,18 +166,9 @@ void hop_drop_prompt(struct hop *hop)
     hop_prompt_finish(&hop->prompt);
 }
 
-static struct hop_visitor *find_asked(struct hop *hop)
-{
-    struct hop_visitor *visitor = hop->visitors;
-    while (visitor && !visitor->asked) {
-        visitor = visitor->next;
-    }
-    return visitor;
-}
-
 void hop_show_prompt(struct hop *hop)
 {
-    struct hop_visitor *visitor = find_asked(hop);
+    struct hop_visitor *visitor = hop_find_asked(hop);
     if (visitor) {
         visitor->prompt(visitor, &hop->prompt);
     }
@@ -205,17 +182,38 @@ void hop_revalidate(struct hop *hop)
     }
 }
 
+/* A successor of this gearsd must know that a human is needed before that is shown to one; and
+ * the holder of a name revalidates before it lets a human pay for it. */
 void hop_ask(struct hop *hop, struct hop_prompt *prompt)
 {
     hop_prompt_finish(&hop->prompt);
     hop->prompt = *prompt;
     *prompt = (struct hop_prompt){0};
-    /* The holder of a name revalidates before it lets a human pay for it. */
-    if (!find_asked(hop) || hub_check(hop, hop->prompt.id)) {
+    hop_apply(hop, hop->tunnel ? HOP_PROMPTED : HOP_ASKED);
+    if (hop->machine.closing) {
+        hop_drop_prompt(hop);
+    } else if (!hop_find_asked(hop)) {
         tunnel_close(hop, LINK_CAUSE_AUTH_NEEDED, "nobody is here to answer");
-        return;
+    } else if (hop->tunnel ? hop_store_prompted(hop) : hub_check(hop, hop->prompt.id)) {
+        tunnel_close(hop, LINK_CAUSE_FAILED, "the home does not answer now; try again");
     }
-    hop_apply(hop, HOP_PROMPTED);
+}
+
+void hop_prompt_stored(
+    struct hop *hop, const char *prompt_id, int code, const struct error *err)
+{
+    char words[HOP_TEXT];
+    if (strcmp(hop->prompt.id, prompt_id) != 0 || hop->machine.closing) {
+        return; /* it is not asked any more */
+    }
+    if (code) {
+        snprintf(words, sizeof words,
+            "nobody was asked, as it cannot be recorded that this login needs a human: %.300s",
+            err->text);
+        tunnel_close(hop, LINK_CAUSE_FAILED, words);
+    } else if (hub_check(hop, prompt_id)) {
+        tunnel_close(hop, LINK_CAUSE_FAILED, "the home does not answer now; try again");
+    }
 }
 
 int remote_answer(
@@ -246,56 +244,57 @@ static bool is_arrived(const struct hop *hop)
            hop->report.known && !hop->machine.closing;
 }
 
-static void append(struct hop *hop, struct hop_visitor *visitor)
+/* Whom nobody can ask gets no other connection in place of one that a human paid for. */
+static bool refuse_force(
+    struct hop *hop, const struct hop_login_options *options, struct hop_visitor *visitor)
 {
-    struct hop_visitor **end = &hop->visitors;
-    while (*end) {
-        end = &(*end)->next;
+    const char *name = hop->config->name;
+    bool up = hop->machine.state == HOP_UP || hop->machine.state == HOP_DEGRADED;
+    struct error err;
+    if (!options->force || options->attended || !up || !hop->machine.human) {
+        return false;
     }
-    visitor->next = NULL;
-    *end = visitor;
+    error_set(&err, -EACCES,
+        "hop to %s is open, and another login needs your PASSCODE; at a terminal run: "
+        "gearsctl login --force %s",
+        name, name);
+    visitor->done(visitor, -EACCES, &err);
+    return true;
 }
 
 void hop_login(
     struct hop *hop, const struct hop_login_options *options, struct hop_visitor *visitor)
 {
+    struct hop_machine *machine = &hop->machine;
     if (is_arrived(hop) && !options->force) {
         visitor->done(visitor, 0, NULL);
         return;
     }
-    visitor->asked = options->attended && !find_asked(hop);
-    append(hop, visitor);
+    if (refuse_force(hop, options, visitor)) {
+        return;
+    }
+    visitor->asked = options->attended && !hop_find_asked(hop);
+    hop_append_visitor(hop, visitor, !options->attended);
     if (options->agent) { /* else the last one goes on, where it still lives */
         snprintf(hop->agent, sizeof hop->agent, "%s", options->agent);
     }
-    if (hop->machine.state == HOP_DOWN || hop->machine.state == HOP_AUTH_NEEDED ||
-        options->force) {
+    if (machine->state == HOP_DOWN || machine->state == HOP_AUTH_NEEDED || options->force) {
         snprintf(hop->node, sizeof hop->node, "%s", options->node ? options->node : "");
         hop->asked_elsewhere = false;
     }
     log_audit("login cluster=%s attended=%d", hop->config->name, options->attended);
-    if (hop->machine.state == HOP_UP && !options->force && !hop->machine.closing) {
+    if (machine->state == HOP_CONNECTING || machine->state == HOP_DEGRADED) {
+        const char *words = machine->state == HOP_CONNECTING ? hop->step : hop->message;
+        visitor->step(visitor, words); /* what it waits for */
+    }
+    if (machine->state == HOP_UP && !options->force && !machine->closing) {
         arrive_start(hop); /* open, but gearsd there has not answered */
-        return;
-    }
-    hop_apply(hop, options->force && options->attended ? HOP_RELOGIN
-                   : options->attended                 ? HOP_LOGIN
-                                                       : HOP_LOGIN_ALONE);
-}
-
-void hop_leave(struct hop *hop, struct hop_visitor *visitor)
-{
-    for (struct hop_visitor **at = &hop->visitors; *at; at = &(*at)->next) {
-        if (*at == visitor) {
-            *at = visitor->next;
-            break;
-        }
-    }
-    bool logging_in = hop->machine.state == HOP_CONNECTING ||
-                      (hop->machine.state == HOP_AUTH_NEEDED && hop->machine.attended);
-    if (visitor->asked && logging_in) {
-        hop_drop_prompt(hop);
-        tunnel_close(hop, LINK_CAUSE_CANCELLED, "the login was given up");
+    } else if (options->force) {
+        hop_apply(hop, options->attended ? HOP_RELOGIN : HOP_RELOGIN_ALONE);
+    } else if (!options->attended && machine->scheduled) {
+        outage_hurry(hop, false);
+    } else {
+        hop_apply(hop, options->attended ? HOP_LOGIN : HOP_LOGIN_ALONE);
     }
 }
 
@@ -304,7 +303,7 @@ void hop_logout(struct hop *hop, struct hop_visitor *visitor)
     log_audit("logout cluster=%s", hop->config->name);
     hop_set_message(hop, "%s", "");
     if (visitor) {
-        append(hop, visitor);
+        hop_append_visitor(hop, visitor, false);
     }
     hop_apply(hop, HOP_LOGOUT);
     if (visitor && !hop->tunnel && !hop->preparing) {

@@ -28,10 +28,13 @@ struct hop_prompt {
 };
 void hop_prompt_finish(struct hop_prompt *prompt);
 
-/* Who waits for a hop to come up. Embed it; it is taken out of the list before `done`. */
+/* Who waits for a hop to come up. Embed it, zeroed; it is taken out of the list before `done`.
+ */
 struct hop_visitor {
     struct hop_visitor *next;
-    bool asked; /* prompts go to it: at most one at a time is */
+    struct hop *hop;
+    struct event *limit; /* NULL: it waits as long as it likes */
+    bool asked;          /* prompts go to it: at most one at a time is */
     void (*step)(struct hop_visitor *visitor, const char *words);
     void (*prompt)(struct hop_visitor *visitor, const struct hop_prompt *prompt);
     /* 0: up, and gearsd answers there. Else a negative errno with words: -EACCES: a human must
@@ -82,7 +85,8 @@ struct hop {
     int64_t lease_checked_ms;
     struct relay_route routes[HOP_ROUTES];
     size_t route_count;
-    struct event *timer, *expiry, *outage, *pulse;
+    struct event *timer, *expiry, *outage, *pulse, *late;
+    int64_t retry_ms;         /* monotonic: when `timer` fires for the next try */
     int expiry_told;          /* warnings given */
     int64_t connect_began_ms; /* monotonic, of the newest try */
     int64_t heard_ms;         /* of the tunnel itself */
@@ -145,6 +149,9 @@ void hop_set_message(struct hop *hop, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void hop_changed(struct hop *hop); /* routes and streams follow */
 void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call);
+/* visitors.c; `limited`: it cannot be asked, and waits for no outage's end. */
+void hop_append_visitor(struct hop *hop, struct hop_visitor *visitor, bool limited);
+struct hop_visitor *hop_find_asked(const struct hop *hop); /* NULL */
 void hop_tell_step(struct hop *hop, const char *words);
 void hop_finish_visitors(struct hop *hop, int code, const char *words);
 void hop_ask(struct hop *hop, struct hop_prompt *prompt); /* takes what the prompt holds */
@@ -169,11 +176,17 @@ void tunnel_forget(struct hop *hop);
 /* arrive.c: start gearsd there and learn of it. */
 void arrive_start(struct hop *hop);
 void arrive_done(struct hop *hop, const char *report, int code, int status, const char *words);
+void arrive_stop(struct hop *hop); /* its answer comes no more */
 /* routes.c */
 void routes_update(struct hop *hop);
 void routes_drop(struct hop *hop);
 /* hop_store.c: state/<host>/hop/<cluster>.rec */
 void hop_store(struct hop *hop);
+/* The same before hop->prompt is shown; hop_prompt_stored hears how it went: 0 too when there
+ * is no record at all any more, as then a successor connects nothing. Negative: nobody will. */
+int hop_store_prompted(struct hop *hop);
+void hop_prompt_stored(
+    struct hop *hop, const char *prompt_id, int code, const struct error *err);
 void hop_load(struct hop *hop); /* blocking */
 /* hub.c: the right to run/<cluster>.sck. */
 /* Give it back if nothing here needs it now. */
@@ -193,6 +206,8 @@ void expiry_arm(struct hop *hop);
  * which is no news. */
 void outage_arm(struct hop *hop);
 void outage_schedule(struct hop *hop);
+/* Somebody wants the next try sooner; `network`: as the network changed. */
+void outage_hurry(struct hop *hop, bool network);
 bool outage_goes_on(const struct hop *hop, enum hop_state before, bool attended);
 /* pulse.c: somebody looks; it does not answer; it spoke; it was told to end; it is gone. */
 void pulse_check(struct hop *hop);

@@ -24,9 +24,13 @@ enum hop_state {
 enum hop_event {
     HOP_LOGIN,       /* somebody orders a connection, and may be asked */
     HOP_LOGIN_ALONE, /* somebody orders one and cannot be asked */
-    HOP_PROMPTED,    /* the server asks */
+    HOP_PROMPTED,    /* the server asks: from now on it counts as one that needs a human */
+    HOP_ASKED,       /* gearsd itself has a question */
     HOP_ANSWERED,
-    HOP_OPENED, /* authenticated by keys alone */
+    HOP_ABANDONED, /* whoever could be asked has left */
+    HOP_HUMAN,     /* the tunnel says that a human was needed */
+    HOP_KEYS,      /* an open one says that keys alone opened it */
+    HOP_OPENED,    /* authenticated by keys alone */
     HOP_OPENED_BY_HUMAN,
     HOP_SILENT,  /* nothing heard for long */
     HOP_HEARD,   /* a sign of life again */
@@ -34,8 +38,11 @@ enum hop_event {
     HOP_RETRY,   /* the backoff is over */
     HOP_NETWORK, /* the host's network changed: what waits may go on at once */
     HOP_LOGOUT,
-    HOP_RELOGIN,  /* a human wants another connection in place of this one */
-    HOP_RESTORED, /* a new gearsd found no tunnel, but the record says wanted */
+    HOP_RELOGIN,       /* a human wants another connection in place of this one */
+    HOP_RELOGIN_ALONE, /* as well, where keys suffice */
+    HOP_RESTORED,      /* a new gearsd found no tunnel, but the record says wanted */
+    HOP_ADOPTED,       /* it found an open one */
+    HOP_ADOPTED_LOGIN, /* it found one that logs in, led by nobody now */
     HOP_EVENTS
 };
 
@@ -50,7 +57,12 @@ enum hop_action {
 
 /* The most is below the 15 s that a try takes where nobody answers: such tries follow each
  * other. */
-enum { HOP_BACKOFF_FIRST_MS = 250, HOP_BACKOFF_MOST_MS = 12000 };
+enum {
+    HOP_BACKOFF_FIRST_MS = 250,
+    HOP_BACKOFF_MOST_MS = 12000,
+    HOP_FLOOR_MS = 1000,
+    HOP_FLOOR_NETWORK_MS = 500
+};
 
 struct hop_machine {
     enum hop_state state;
@@ -60,7 +72,7 @@ struct hop_machine {
     bool scheduled; /* a retry is armed */
     bool attended;  /* the connection under way was ordered by somebody who can answer */
     bool closing;   /* told to end; what is asked meanwhile comes after the end */
-    bool again, again_attended; /* a login waits for that end */
+    bool again_attended, again_alone; /* a login of that kind waits for the end of this try */
     bool lasting; /* it was up since it is wanted: losing it is an outage, not a failed start */
     int tries;    /* failed connections in a row */
     int reconnects; /* without a human, since the login */
@@ -70,6 +82,9 @@ struct hop_machine {
 unsigned hop_step(struct hop_machine *machine, enum hop_event event);
 /* The delay before the next connection: exponential in `tries`, with jitter of ± 20 %. */
 int64_t hop_backoff_ms(const struct hop_machine *machine, uint32_t random);
+/* The least time from the beginning of the last try to the next one, however much it is asked
+ * for; `network`: by a change of the network, which is news where nothing answered. */
+int64_t hop_floor_ms(const struct hop_machine *machine, bool network);
 /* The words of the protocol, static: "auth-needed"; "" for LINK_CAUSE_NONE. */
 const char *hop_state_name(enum hop_state state);
 const char *hop_cause_name(enum link_tunnel_cause cause);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/file.h"
 #include "common/record.h"
@@ -12,22 +13,39 @@
 #include "daemon/remote/hop.h"
 
 struct store_job {
-    char folder[PATH_MAX], path[PATH_MAX];
+    struct remote *remote;
+    char folder[PATH_MAX], path[PATH_MAX], cluster[33];
+    char prompt_id[NONCE_TEXT_SIZE]; /* what waits for it; "" */
     struct record *record;
+    bool forbids; /* what it says keeps a successor from connecting */
+    bool gone;    /* as it cannot be written, there is none */
 };
 
+/* Where a home has no room for "it needs a human", an older record must not deny it. */
 static int run_store(void *context, struct error *err)
 {
     struct store_job *job = context;
     int code = dir_ensure_private(job->folder, err);
-    return code ? code : record_store(job->record, job->path, err);
+    code = code ? code : record_store(job->record, job->path, err);
+    if (code && job->forbids) {
+        job->gone = !unlink(job->path) || errno == ENOENT;
+    }
+    return code;
 }
 
 static void on_stored(void *context, int code, const struct error *err)
 {
     struct store_job *job = context;
+    struct hop *hop = remote_find(job->remote, job->cluster);
     if (code) {
         log_line("hop not recorded path=%s cause=\"%s\"", job->path, err->text);
+    }
+    if (code && job->gone && hop) {
+        hop_note(hop, "not-recorded", "%s; after a restart of gearsd this hop is forgotten",
+            err->text);
+    }
+    if (job->prompt_id[0] && hop) {
+        hop_prompt_stored(hop, job->prompt_id, job->gone ? 0 : code, err);
     }
     record_destroy(job->record);
     free(job);
@@ -56,18 +74,37 @@ static struct record *make_record(const struct hop *hop)
     return record;
 }
 
-void hop_store(struct hop *hop)
+static int submit(struct hop *hop, const char *prompt_id)
 {
     struct manager *manager = hop->remote->manager;
     struct store_job *job = calloc(1, sizeof *job);
     if (!job || !(job->record = make_record(hop)) ||
         home_path(&manager->home, job->folder, "state", "hop") ||
-        home_path(&manager->home, job->path, "state", "hop/%s.rec", hop->config->name) ||
-        worker_submit(manager->io, run_store, on_stored, job)) {
-        log_line("hop not recorded cluster=%s", hop->config->name);
-        record_destroy(job ? job->record : NULL);
-        free(job);
+        home_path(&manager->home, job->path, "state", "hop/%s.rec", hop->config->name)) {
+        goto fail;
     }
+    job->remote = hop->remote;
+    job->forbids = hop->machine.human || !hop->machine.wanted;
+    snprintf(job->cluster, sizeof job->cluster, "%s", hop->config->name);
+    snprintf(job->prompt_id, sizeof job->prompt_id, "%s", prompt_id);
+    if (!worker_submit(manager->io, run_store, on_stored, job)) {
+        return 0;
+    }
+fail:
+    log_line("hop not recorded cluster=%s", hop->config->name);
+    record_destroy(job ? job->record : NULL);
+    free(job);
+    return -EAGAIN;
+}
+
+void hop_store(struct hop *hop)
+{
+    (void)submit(hop, "");
+}
+
+int hop_store_prompted(struct hop *hop)
+{
+    return submit(hop, hop->prompt.id);
 }
 
 /* How the tunnel of this record ended, when it could still say so. */
@@ -85,6 +122,8 @@ static void load_end(struct hop *hop)
             (enum link_tunnel_cause)record_integer(end, "cause", LINK_CAUSE_FAILED);
         record_copy(end, "text", hop->message, sizeof hop->message);
         hop->since_us = record_integer(end, "at", hop->since_us);
+        hop->machine.human |= hop->machine.cause == LINK_CAUSE_AUTH_NEEDED ||
+                              record_integer(end, "human", 0) != 0;
     }
     record_destroy(end);
 }

@@ -1,5 +1,5 @@
 /* The kernel tells when this host's network changes: an address, a link, a route. What waits
- * out a backoff goes on at once, and silent hops are asked for a sign of life. */
+ * out a backoff goes on soon, and silent hops are asked for a sign of life. */
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -18,7 +18,7 @@ static void on_settled(evutil_socket_t fd, short what, void *argument)
     (void)what;
     struct remote *remote = argument;
     for (struct hop *hop = remote->hops; hop; hop = hop->next) {
-        hop_apply(hop, HOP_NETWORK);
+        outage_hurry(hop, true);
         hop_probe(hop);
     }
 }

@@ -53,7 +53,26 @@ void outage_schedule(struct hop *hop)
     (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
     int64_t least = hop_backoff_ms(&first, random), ms = hop_backoff_ms(&hop->machine, random);
     ms -= clock_monotonic_ms() - hop->connect_began_ms;
-    hop_timer(hop, ms > least ? ms : least, on_retry);
+    ms = ms > least ? ms : least;
+    hop->retry_ms = clock_monotonic_ms() + ms;
+    hop_timer(hop, ms, on_retry);
+}
+
+/* However often it is wanted, tries keep a distance: a server that refuses them must not take
+ * this host for an attacker. */
+void outage_hurry(struct hop *hop, bool network)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t at_ms = hop->connect_began_ms + hop_floor_ms(&hop->machine, network);
+    if (!hop->machine.scheduled) {
+        return;
+    }
+    if (at_ms <= now_ms) {
+        hop_apply(hop, HOP_NETWORK);
+    } else if (at_ms < hop->retry_ms) {
+        hop->retry_ms = at_ms;
+        hop_timer(hop, at_ms - now_ms, on_retry);
+    }
 }
 
 /* "Since" stays the beginning of the outage, or of its newest cause. */

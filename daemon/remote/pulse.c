@@ -51,7 +51,7 @@ void pulse_check(struct hop *hop)
     if (hop->tunnel && !hop->pulse && !hop->mute &&
         clock_monotonic_ms() - hop->heard_ms >= FRESH_MS) {
         arm(hop, ANSWER_MS);
-        link_frame_start(&frame, LINK_TUNNEL_PROBE, 1); /* to be answered in any case */
+        link_frame_start(&frame, LINK_TUNNEL_PROBE, 2); /* to be answered in any case */
         tunnel_send(hop, &frame);
     }
 }
@@ -66,8 +66,7 @@ void pulse_missed(struct hop *hop)
         return;
     }
     if (machine->state == HOP_DOWN) {
-        machine->state = HOP_UP;
-        machine->lasting = true;
+        hop_apply(hop, HOP_ADOPTED);
         hop->report.known = hop->report.socket[0] != 0;
     }
     hop_set_message(hop, "gears-tunnel does not answer; is it stopped by a signal?");

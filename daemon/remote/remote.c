@@ -68,7 +68,7 @@ static void drop(struct remote *remote, struct hop *hop)
         }
     }
     routes_drop(hop);
-    struct event *events[] = {hop->timer, hop->expiry, hop->outage, hop->pulse};
+    struct event *events[] = {hop->timer, hop->expiry, hop->outage, hop->pulse, hop->late};
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
         if (events[i]) {
             event_free(events[i]);

@@ -29,9 +29,7 @@ static void on_demand(struct relay_route *route, void *context)
     (void)route;
     struct hop *hop = context;
     hop_probe(hop);
-    if (hop->machine.scheduled) {
-        hop_apply(hop, HOP_NETWORK);
-    }
+    outage_hurry(hop, false);
 }
 
 static void on_trouble(struct relay_route *route, int code, const char *text, void *context)

@@ -18,16 +18,21 @@
 
 enum { TROUBLE_AGAIN_MS = 10000 };
 
+/* Numbers of requests, as LINK_ERROR tells which one it refuses. */
+enum { REQUEST_START = 1, REQUEST_ORDER, REQUEST_RUN };
+
 struct tunnel_client {
     struct hop *hop;
     struct link_peer *peer;
     struct relay_counters *counters; /* NULL: none mapped */
     enum link_tunnel_state state;
     bool adopted; /* found running: its first status is no news */
+    bool heard;   /* it spoke on this connection */
     bool down;    /* it said why it ends */
 };
 
 static void on_closed(void *context);
+static bool find(struct hop *hop, bool adopted);
 
 static int paths(const struct hop *hop, char link[PATH_MAX], char feed[PATH_MAX])
 {
@@ -55,43 +60,51 @@ static void map_counters(struct tunnel_client *tunnel, struct link_message *mess
     }
 }
 
-/* A login that an earlier gearsd was leading: who could answer left with it. */
-static void adopt_state(struct hop *hop, bool human)
+/* It is up: at last, again, or still. What is missing there is asked for, also after an answer
+ * that was lost in a silence. */
+static void become_up(struct hop *hop, bool human)
 {
-    struct hop_machine *machine = &hop->machine;
-    hop->tunnel->adopted = false;
-    machine->human = human;
-    if (machine->closing) { /* lost to another hub before it could say this */
-        return;
+    bool was_up = hop->machine.state == HOP_UP;
+    bool unknown = !hop->report.known || hop->report_failed;
+    bool asks = unknown && !hop->reporting && !(was_up && hop->report_failed);
+    hop->report_failed = hop->report_failed && !asks;
+    if (hop->machine.state == HOP_DEGRADED) {
+        hop_apply(hop, HOP_HEARD);
+    } else if (!was_up) {
+        hop_apply(hop, human ? HOP_OPENED_BY_HUMAN : HOP_OPENED);
     }
-    machine->state = hop->tunnel->state == LINK_TUNNEL_UP         ? HOP_UP
-                     : hop->tunnel->state == LINK_TUNNEL_DEGRADED ? HOP_DEGRADED
-                                                                  : HOP_CONNECTING;
-    if (machine->state == HOP_CONNECTING) {
-        tunnel_close(hop, LINK_CAUSE_CANCELLED, "gearsd, which led this login, ended");
-        return;
+    if (!was_up) {
+        expiry_arm(hop);
     }
-    machine->wanted = machine->lasting = true;
-    machine->cause = LINK_CAUSE_NONE;
-    hop->message[0] = 0;
-    hop->report.known = hop->report.socket[0] != 0;
-    hop_note(hop, "adopted", "found %s", hop_state_name(machine->state));
-    expiry_arm(hop);
-    outage_arm(hop);
-    hop_changed(hop);
-    if (!hop->report.known) {
+    if (hop->machine.state == HOP_UP && !hop->machine.closing && asks) {
         arrive_start(hop);
     }
 }
 
-static void become_up(struct hop *hop, bool human)
+/* `human` of a login that is not over says nothing yet. */
+static void adopt_state(struct hop *hop, bool human, const char *text)
 {
-    bool was_degraded = hop->machine.state == HOP_DEGRADED;
-    hop_apply(hop, was_degraded ? HOP_HEARD : human ? HOP_OPENED_BY_HUMAN : HOP_OPENED);
-    if (!was_degraded && hop->machine.state == HOP_UP && !hop->report.known) {
-        expiry_arm(hop);
-        arrive_start(hop);
+    bool degraded = hop->tunnel->state == LINK_TUNNEL_DEGRADED;
+    hop->tunnel->adopted = false;
+    if (hop->machine.closing) {
+        return; /* it was told to end before it spoke */
     }
+    if (!degraded && hop->tunnel->state != LINK_TUNNEL_UP) {
+        hop_apply(hop, HOP_ADOPTED_LOGIN);
+        return;
+    }
+    hop_apply(hop, HOP_ADOPTED);
+    hop_apply(hop, human ? HOP_HUMAN : HOP_KEYS);
+    hop->report.known = hop->report.socket[0] != 0;
+    hop_note(hop, "adopted", "found %s", degraded ? "degraded" : "up");
+    if (degraded) {
+        hop_set_message(hop, "%s", text);
+        hop_apply(hop, HOP_SILENT);
+    } else {
+        become_up(hop, human);
+    }
+    expiry_arm(hop);
+    hop_changed(hop);
 }
 
 static void on_state(struct hop *hop, const struct link_message *message)
@@ -109,6 +122,9 @@ static void on_state(struct hop *hop, const struct link_message *message)
         (int64_t)link_u64(message, LINK_TAG_AUTHENTICATED_AT, (uint64_t)hop->authenticated_us);
     bool human = link_u64(message, LINK_TAG_HUMAN, 0) != 0;
     tunnel->state = (enum link_tunnel_state)link_u64(message, LINK_TAG_TUNNEL_STATE, 0);
+    if (human && !hop->machine.human) {
+        hop_apply(hop, HOP_HUMAN); /* whatever becomes of this login */
+    }
     if (tunnel->state == LINK_TUNNEL_DOWN) {
         tunnel->down = true;
         hop->machine.cause =
@@ -116,13 +132,14 @@ static void on_state(struct hop *hop, const struct link_message *message)
         hop_set_message(hop, "%s", text);
         on_closed(tunnel); /* its last word: a thread in a hung home may keep its socket open */
     } else if (tunnel->adopted) {
-        adopt_state(hop, human);
-    } else if (tunnel->state == LINK_TUNNEL_UP && hop->machine.state == HOP_UP) {
-        if (hop->rtt_us != rtt_us) { /* else it only said that it is alive */
+        adopt_state(hop, human, text);
+        hop->since_us = (int64_t)link_u64(message, LINK_TAG_SINCE, (uint64_t)hop->since_us);
+    } else if (tunnel->state == LINK_TUNNEL_UP) {
+        bool news = hop->machine.state == HOP_UP && hop->rtt_us != rtt_us;
+        become_up(hop, human);
+        if (news) { /* else it only said that it is alive */
             hop_changed(hop);
         }
-    } else if (tunnel->state == LINK_TUNNEL_UP) {
-        become_up(hop, human);
     } else if (tunnel->state == LINK_TUNNEL_DEGRADED && strcmp(hop->message, text) != 0) {
         hop_set_message(hop, "%s", text);
         hop_apply(hop, HOP_SILENT);
@@ -175,10 +192,29 @@ static void on_trouble(struct hop *hop, const struct link_message *message)
     }
 }
 
+/* Why it could not even begin; or why it takes no order. */
+static void on_refused(struct hop *hop, const struct link_message *message)
+{
+    struct tunnel_client *tunnel = hop->tunnel;
+    char text[HOP_TEXT];
+    int code = -(int)link_u64(message, LINK_TAG_ERRNO, EIO);
+    bool begins = tunnel->state != LINK_TUNNEL_UP && tunnel->state != LINK_TUNNEL_DEGRADED;
+    link_find_string(message, LINK_TAG_TEXT, 0, text, sizeof text);
+    log_line("tunnel cluster=%s refused cause=\"%s\"", hop->config->name, text);
+    if (message->request == REQUEST_START && begins && !hop->machine.closing) {
+        tunnel->down = true;
+        hop->machine.cause = LINK_CAUSE_FAILED;
+        hop_set_message(hop, "gears-tunnel cannot start: %.400s", text);
+    } else if (message->request == REQUEST_RUN && hop->reporting && code != -EBUSY) {
+        arrive_done(hop, NULL, code, 0, text); /* -EBUSY: an earlier order's answer will come */
+    }
+}
+
 static void on_message(void *context, struct link_message *message)
 {
     struct hop *hop = ((struct tunnel_client *)context)->hop;
     char text[HOP_TEXT];
+    hop->tunnel->heard = true;
     pulse_heard(hop);
     switch (message->type) {
     case LINK_TUNNEL_STATUS:
@@ -205,8 +241,7 @@ static void on_message(void *context, struct link_message *message)
         log_line("tunnel cluster=%s %s", hop->config->name, text);
         break;
     case LINK_ERROR:
-        link_find_string(message, LINK_TAG_TEXT, 0, text, sizeof text);
-        log_line("tunnel cluster=%s refused cause=\"%s\"", hop->config->name, text);
+        on_refused(hop, message);
         break;
     default:
         break;
@@ -228,14 +263,18 @@ void tunnel_forget(struct hop *hop)
 
 static void on_closed(void *context)
 {
-    struct hop *hop = ((struct tunnel_client *)context)->hop;
-    bool told = hop->tunnel->down;
+    struct tunnel_client *tunnel = context;
+    struct hop *hop = tunnel->hop;
+    bool told = tunnel->down, found = tunnel->adopted, heard = tunnel->heard;
     tunnel_forget(hop);
+    arrive_stop(hop);
+    if (!told && heard && find(hop, found)) {
+        return; /* it gave up on this connection only, and tells all there is to tell again */
+    }
     pulse_stop(hop);
     hop->pid = 0;
     hop->rtt_us = 0;
-    hop->reporting = false;
-    hop->report.known = false;
+    hop->report.known = hop->report_failed = false;
     hop_drop_prompt(hop);
     expiry_arm(hop);
     if (!told && !hop->machine.closing) {
@@ -244,6 +283,9 @@ static void on_closed(void *context)
     }
     if (!hop_ask_elsewhere(hop)) {
         hop_apply(hop, HOP_ENDED);
+    }
+    if (found) { /* before it said how it was: as if there had been none */
+        hop_apply(hop, HOP_RESTORED);
     }
 }
 
@@ -272,7 +314,7 @@ static void make_start(struct hop *hop, struct ssh_hop *const hops[], size_t cou
 {
     const struct cluster_config *config = hop->config;
     char link[PATH_MAX], feed[PATH_MAX], end[PATH_MAX];
-    link_frame_start(frame, LINK_TUNNEL_START, 1);
+    link_frame_start(frame, LINK_TUNNEL_START, REQUEST_START);
     int code = paths(hop, link, feed);
     code =
         code ? code
@@ -323,7 +365,7 @@ int tunnel_start(struct hop *hop, struct ssh_hop *const hops[], size_t count, bo
     return attach(hop, fd, false, err);
 }
 
-bool tunnel_adopt(struct hop *hop)
+static bool find(struct hop *hop, bool adopted)
 {
     char link[PATH_MAX], feed[PATH_MAX];
     struct ucred peer;
@@ -331,12 +373,18 @@ bool tunnel_adopt(struct hop *hop)
     if (fd < 0) {
         return false;
     }
-    if (unix_peer(fd, &peer) || peer.uid != geteuid() || link_send_empty(fd, LINK_HELLO, 1)) {
+    if (unix_peer(fd, &peer) || peer.uid != geteuid() ||
+        link_send_empty(fd, LINK_HELLO, REQUEST_ORDER)) {
         close(fd);
         return false;
     }
     hop->pid = peer.pid;
-    return !attach(hop, fd, true, NULL);
+    return !attach(hop, fd, adopted, NULL);
+}
+
+bool tunnel_adopt(struct hop *hop)
+{
+    return find(hop, true);
 }
 
 void tunnel_close(struct hop *hop, enum link_tunnel_cause cause, const char *text)
@@ -374,7 +422,7 @@ void tunnel_probe(struct hop *hop)
 int tunnel_answer(struct hop *hop, const char *const answers[], size_t count)
 {
     struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_ANSWER, 1);
+    link_frame_start(&frame, LINK_TUNNEL_ANSWER, REQUEST_ORDER);
     link_frame_secret(&frame);
     link_frame_string(&frame, LINK_TAG_PROMPT_ID, hop->prompt.id);
     for (size_t i = 0; i < count; i++) {
@@ -386,7 +434,7 @@ int tunnel_answer(struct hop *hop, const char *const answers[], size_t count)
 int tunnel_run(struct hop *hop, const char *command, int64_t timeout_ms)
 {
     struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_RUN, 1);
+    link_frame_start(&frame, LINK_TUNNEL_RUN, REQUEST_RUN);
     link_frame_string(&frame, LINK_TAG_COMMAND, command);
     link_frame_u64(&frame, LINK_TAG_TIMEOUT_MS, (uint64_t)timeout_ms);
     return tunnel_send(hop, &frame);
