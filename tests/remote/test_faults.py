@@ -326,12 +326,23 @@ def test_a_stopped_tunnel_is_missed(parked: Scene) -> None:
     user.kill(tunnel, signal.SIGCONT)
     parked.await_up()
     assert user.tunnel_processes() == [tunnel]
+    # Another login must wait for its end; who gives that up is asked nothing afterwards.
+    user.kill(tunnel, signal.SIGSTOP)
+    with user.at("login", "andes", "--force") as terminal:
+        wait_until(lambda: user.status()["daemon"], "an answer")
+        terminal.type("\x03")
+        assert terminal.wait() in (130, -2), terminal.output
+    wait_until(lambda: not alive(tunnel), "the end of the tunnel", 10)
+    user.await_tunnel("auth-needed", 20)
+    assert parked.new_connections() == 0 and not user.tunnel_processes()
+    parked.open()
+    (tunnel,) = user.tunnel_processes()
     # Told to end, it is given some time.
     user.kill(tunnel, signal.SIGSTOP)
     user.run("logout", "andes")
     wait_until(lambda: not alive(tunnel), "the end of the tunnel")
     assert user.status()["tunnels"] == []
-    assert parked.new_connections() == 0 and parked.olcf.passcodes_asked() == 1
+    assert parked.new_connections() == 0 and parked.olcf.passcodes_asked() == 2
 
 
 def test_a_silent_hop_that_was_paid_for_is_given_up_at_last(parked: Scene) -> None:
@@ -362,8 +373,21 @@ def test_gearsd_dies_at_the_prompt(parked: Scene) -> None:
     wait_until(lambda: not alive(tunnel), "the end of the tunnel")
     assert parked.new_connections() == 1
     assert parked.programs() == ["gears-relay", "gearsd"]
-    user.login()
-    assert user.tunnel()["state"] == "up"
+    # So of a hop that was open before: whoever cannot be asked gets no connection for it.
+    parked.open()
+    parked.server.disconnect()
+    user.await_tunnel("auth-needed", 20)
+    with user.at("login", "andes") as terminal:
+        terminal.expect("Enter PASSCODE: ")
+        (tunnel,) = user.tunnel_processes()
+        user.kill_daemon()
+        assert user.run("login", "andes", check=False).returncode == 7
+        assert terminal.wait() == 5, terminal.output
+    assert "gearsctl login andes" in user.await_tunnel("auth-needed", 20)["message"]
+    wait_until(lambda: not alive(tunnel), "the end of the tunnel", 20)
+    user.kill_daemon()
+    assert user.run("login", "andes", check=False).returncode == 7
+    assert parked.new_connections() == 1 and user.tunnel()["state"] == "auth-needed"
 
 
 def test_the_tunnel_is_killed_at_each_stage_of_a_login(parked: Scene) -> None:

@@ -16,6 +16,7 @@ from hub_user import HubUser
 from olcf import Olcf
 from processes import wait_until
 from sshd import WHY_NOT, Sshd, new_key
+from tunnel_link import frame
 
 QUICK = "keepalive = 2s\nkeepalive_count = 3\nconnect_timeout = 5s\n"
 
@@ -211,3 +212,199 @@ def test_an_agent_reconnects_too(gears: Gears) -> None:
         finally:
             agent.kill()
             agent.wait()
+
+
+@pytest.fixture(params=WAYS)
+def either(gears: Gears, request: pytest.FixtureRequest) -> Iterator[HubUser]:
+    """At hub1, where a key opens the cluster, and a PASSCODE does too."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    configure(gears, f"{QUICK}transport = {request.param}\n")
+    with Olcf(gears, andes_auth="passcode/publickey") as olcf:
+        key = olcf.home / ".ssh/id_ed25519"
+        new_key(key)
+        olcf.authorize(key, olcf.andes)
+        with HubUser(olcf, olcf.hub1) as user:
+            yield user
+
+
+def withdraw_keys(olcf: Olcf) -> None:
+    for node in olcf.andes:
+        assert node.sshd
+        node.sshd.authorized.write_text("")
+
+
+def test_a_prompt_is_remembered(either: HubUser) -> None:
+    """From the moment a human is asked, no successor of gearsd connects by itself."""
+    either.run("login", "andes")
+    assert not either.tunnel()["human"]
+    withdraw_keys(either.olcf)
+    with either.at("login", "andes", "--force") as terminal:
+        terminal.expect("PASSCODE")
+        before = connections(either.olcf)
+        either.kill_daemon()
+        for pid in either.tunnel_processes():
+            either.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not either.tunnel_processes(), "the end of the tunnel")
+        terminal.wait()
+    tunnel = either.tunnel()
+    assert tunnel["state"] == "auth-needed" and tunnel["human"]
+    assert either.run("login", "andes", check=False).returncode == 7
+    assert connections(either.olcf) == before
+
+
+def test_a_full_disk_denies_nobody_a_login(either: HubUser) -> None:
+    """What cannot be recorded must not be denied by an older record, so that one goes."""
+    either.run("login", "andes")
+    record = either.olcf.gears.home / "state/hub1.ccs/hop/andes.rec"
+    assert "human=0" in record.read_text()
+    withdraw_keys(either.olcf)
+    folder = record.with_suffix(".d")
+    folder.mkdir()
+    either.olcf.hub1.inside("mount", "-t", "tmpfs", "-o", "nr_inodes=3", "none", str(folder))
+    either.olcf.hub1.inside("cp", str(record), str(folder / record.name))
+    either.olcf.hub1.inside("touch", str(folder / "last"))
+    either.olcf.hub1.inside("mount", "--move", str(folder), str(record.parent))
+    shown = either.login("--force")
+    assert "open" in shown
+    assert either.olcf.hub1.inside("ls", str(record.parent)).split() == ["last"]
+    assert "this hop is forgotten" in either.run("events").stdout
+    assert either.tunnel()["human"]
+
+
+def test_a_human_helps_where_keys_fail(either: HubUser) -> None:
+    """Who logs in while keys are tried by themselves is asked what those cannot answer."""
+    either.run("login", "andes")
+    server = reached(either)
+    server.freeze(listener=True)
+    wait_until(
+        lambda: either.tunnel()["cause"] == "network-down" and either.tunnel_processes(),
+        "another try",
+    )
+    withdraw_keys(either.olcf)
+    with either.at("login", "andes") as terminal:
+        terminal.expect("andes: ")
+        server.thaw()
+        terminal.expect("PASSCODE")
+        terminal.type(f"{either.olcf.fresh_code()}\n")
+        assert terminal.wait() == 0, terminal.output
+    assert either.tunnel()["state"] == "up" and either.tunnel()["human"]
+
+
+def test_keys_go_on_after_another_gearsd(keys: HubUser) -> None:
+    """In an outage nearly always some try is under way, which the one before led."""
+    with (keys.olcf.gears.home / "etc/gears.conf").open("a") as conf:
+        conf.write("wait = 2s\n")
+    keys.run("login", "andes")
+    server = reached(keys)
+    server.freeze(listener=True)
+    wait_until(
+        lambda: keys.tunnel()["cause"] == "network-down" and keys.tunnel_processes(),
+        "another try",
+    )
+    keys.kill_daemon()
+    assert keys.tunnel()["state"] in ("down", "connecting")
+    server.thaw()
+    keys.await_tunnel("up", 30)
+    # Who cannot be asked hears of an outage in time.
+    server.freeze(listener=True)
+    keys.await_tunnel("degraded", 30)
+    result = keys.run("start", "lab@andes", check=False)
+    assert result.returncode == 1 and "the hop to andes is" in result.stderr, result.stderr
+    server.thaw()
+    keys.await_tunnel("up", 30)
+
+
+def test_force_without_a_terminal(keys: HubUser) -> None:
+    keys.run("login", "andes")
+    (tunnel,) = keys.tunnel_processes()
+    keys.run("login", "andes", "--force")
+    assert keys.tunnel()["state"] == "up" and tunnel not in keys.tunnel_processes()
+    assert connections(keys.olcf) == 2
+
+
+def test_force_does_not_cost_a_passcode(user: HubUser) -> None:
+    user.login()
+    result = user.run("login", "andes", "--force", check=False)
+    assert result.returncode == 7 and "login --force andes" in result.stderr
+    assert user.tunnel()["state"] == "up" and connections(user.olcf) == 1
+
+
+def test_demands_do_not_hammer_the_server(keys: HubUser) -> None:
+    """Clients that come again and again, and a network that changes all the time."""
+    keys.run("login", "andes")
+    rule = ["-p", "tcp", "--dport", "22", "--syn", "-j", "REJECT", "--reject-with", "tcp-reset"]
+    for node in keys.olcf.andes:
+        node.inside("iptables", "-w", "-I", "INPUT", *rule)
+    began = time.monotonic()
+    reached(keys).disconnect()
+    wait_until(lambda: keys.tunnel()["cause"] == "refused", "a refusal")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for number, client in enumerate(clients):
+        client.connect(str(keys.olcf.gears.home / "run/andes.sck"))
+        client.sendall(b"GET /api HTTP/1.0\r\n\r\n")
+        keys.olcf.hub1.inside("ip", "address", "add", f"10.99.0.{number + 1}/32", "dev", "lo")
+    assert keys.tunnel()["cause"] == "refused"
+    counted = 0
+    for node in keys.olcf.andes:
+        counted += int(node.inside("iptables", "-w", "-nvxL", "INPUT").splitlines()[2].split()[0])
+        node.inside("iptables", "-w", "-D", "INPUT", *rule)
+    # At each try one node, or all that the name leads to.
+    assert 1 <= counted <= len(keys.olcf.andes) * (4 + time.monotonic() - began)
+    keys.await_tunnel("up", 30)
+    for client in clients:
+        client.close()
+
+
+def test_what_is_missing_there_is_said_until_it_is_mended(gears: Gears) -> None:
+    program = gears.home / "gearsctl-there"
+    program.write_text("#!/bin/sh\nexit 127\n")
+    program.chmod(0o755)
+    configure(gears, f"{QUICK}program = {program}\n")
+    with Olcf(gears) as olcf, HubUser(olcf, olcf.hub1) as user:
+        with user.at("login", "andes") as terminal:
+            terminal.expect("Enter PASSCODE: ")
+            terminal.type(f"{olcf.fresh_code()}\n")
+            assert terminal.wait() == 1, terminal.output
+        assert "Gears is not installed there" in user.tunnel()["message"]
+        olcf.hub1.inside("ip", "address", "add", "10.99.0.1/32", "dev", "lo")
+        time.sleep(0.5)  # nothing may happen: there is no event to wait for
+        assert "Gears is not installed there" in user.tunnel()["message"]
+        program.write_text(f'#!/bin/sh\nexec {gears.bin}/gearsctl "$@"\n')
+        server = olcf.andes[0].sshd
+        assert server
+        server.freeze()
+        user.await_tunnel("degraded", 20)
+        server.thaw()
+        wait_until(lambda: user.tunnel().get("remote_build"), "the answer of gearsd there")
+        assert user.tunnel()["state"] == "up" and not user.tunnel().get("message")
+        assert olcf.passcodes_asked() == 1
+
+
+def test_why_a_tunnel_cannot_start(keys: HubUser) -> None:
+    keys.run("status")
+    feed = keys.olcf.gears.home / "run/hub1.ccs/link/f-andes.sck"
+    (feed / "in-the-way").mkdir(parents=True)
+    result = keys.run("login", "andes", check=False)
+    assert result.returncode == 1 and "gears-tunnel cannot start: " in result.stderr
+    assert keys.tunnel()["cause"] == "failed"
+    (feed / "in-the-way").rmdir()
+    feed.rmdir()
+    keys.run("login", "andes")
+    assert keys.tunnel()["state"] == "up"
+
+
+def test_a_tunnel_that_gave_up_on_gearsd_is_found_again(user: HubUser) -> None:
+    """Who says hello to it is its leader now, until the one before says so again."""
+    user.login()
+    tunnels = user.tunnel_processes()
+    link = user.olcf.gears.home / "run/hub1.ccs/link/t-andes.sck"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        other.connect(str(link))
+        other.sendall(frame("HELLO", 1, {}))
+        other.settimeout(20)
+        while other.recv(65536):
+            pass
+    assert user.tunnel()["state"] == "up" and user.tunnel_processes() == tunnels
+    assert user.run("start", "lab@andes").returncode == 0
+    assert user.olcf.passcodes_asked() == 1
