@@ -96,7 +96,7 @@ void arrive_start(struct hop *hop)
     char *command = make_command(hop);
     hop_tell_step(hop, "starting gearsd there");
     hop->report_failed = false;
-    hop->reporting = command && !tunnel_run(hop, command, REPORT_MS);
+    hop->reporting = command && !tunnel_client_run(hop, command, REPORT_MS);
     hop->reported_ms = clock_monotonic_ms();
     free(command);
     if (!hop->reporting) {

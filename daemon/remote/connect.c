@@ -159,8 +159,8 @@ static void on_prepared(void *context, int code, const struct error *err)
         } else {
             fail(hop, LINK_CAUSE_CANCELLED, words.text);
         }
-    } else if (code ||
-               (code = tunnel_start(hop, job->hops, job->count, job->attended, &words))) {
+    } else if (code || (code = tunnel_client_start(
+                            hop, job->hops, job->count, job->attended, &words))) {
         fail(hop, LINK_CAUSE_FAILED, words.text);
     }
     free_job(job);

@@ -21,7 +21,8 @@ static void on_time(evutil_socket_t fd, short what, void *argument)
     int64_t left_ms = (hop_expires_us(hop) - clock_utc_us()) / 1000;
     char words[32];
     if (left_ms <= 0) {
-        tunnel_close(hop, LINK_CAUSE_POLICY, "the site's limit on a hop's age was reached");
+        tunnel_client_close(
+            hop, LINK_CAUSE_POLICY, "the site's limit on a hop's age was reached");
         return;
     }
     duration_format(left_ms, words, sizeof words);

@@ -76,7 +76,7 @@ static void carry_out(struct hop *hop, enum hop_event event, unsigned actions)
     if (actions & HOP_ACT_CLOSE) {
         char words[HOP_TEXT];
         snprintf(words, sizeof words, "%s", closing_words(hop, event));
-        tunnel_close(hop, LINK_CAUSE_CANCELLED, words);
+        tunnel_client_close(hop, LINK_CAUSE_CANCELLED, words);
     }
 }
 
@@ -193,9 +193,9 @@ void hop_ask(struct hop *hop, struct hop_prompt *prompt)
     if (hop->machine.closing) {
         hop_drop_prompt(hop);
     } else if (!hop_find_asked(hop)) {
-        tunnel_close(hop, LINK_CAUSE_AUTH_NEEDED, "nobody is here to answer");
+        tunnel_client_close(hop, LINK_CAUSE_AUTH_NEEDED, "nobody is here to answer");
     } else if (hop->tunnel ? hop_store_prompted(hop) : hub_check(hop, hop->prompt.id)) {
-        tunnel_close(hop, LINK_CAUSE_FAILED, "the home does not answer now; try again");
+        tunnel_client_close(hop, LINK_CAUSE_FAILED, "the home does not answer now; try again");
     }
 }
 
@@ -210,9 +210,9 @@ void hop_prompt_stored(
         snprintf(words, sizeof words,
             "nobody was asked, as it cannot be recorded that this login needs a human: %.300s",
             err->text);
-        tunnel_close(hop, LINK_CAUSE_FAILED, words);
+        tunnel_client_close(hop, LINK_CAUSE_FAILED, words);
     } else if (hub_check(hop, prompt_id)) {
-        tunnel_close(hop, LINK_CAUSE_FAILED, "the home does not answer now; try again");
+        tunnel_client_close(hop, LINK_CAUSE_FAILED, "the home does not answer now; try again");
     }
 }
 
@@ -226,7 +226,7 @@ int remote_answer(
         if (count != hop->prompt.count) {
             return -EINVAL;
         }
-        int code = hop->tunnel ? tunnel_answer(hop, answers, count)
+        int code = hop->tunnel ? tunnel_client_answer(hop, answers, count)
                                : hop_connect_answer(hop, answers[0]);
         if (!code && hop->tunnel) {
             hop_drop_prompt(hop);
@@ -309,14 +309,4 @@ void hop_logout(struct hop *hop, struct hop_visitor *visitor)
     if (visitor && !hop->tunnel && !hop->preparing) {
         hop_finish_visitors(hop, 0, "");
     }
-}
-
-void hop_probe(struct hop *hop)
-{
-    tunnel_probe(hop);
-}
-
-void hop_counters(const struct hop *hop, uint64_t *connections, uint64_t *in, uint64_t *out)
-{
-    tunnel_counters(hop, connections, in, out);
 }

@@ -163,16 +163,13 @@ int hop_connect_answer(struct hop *hop, const char *answer); /* to a question of
 /* Whether to ask for another login node rather than fail; true: asked. */
 bool hop_ask_elsewhere(struct hop *hop);
 /* tunnel_client.c */
-int tunnel_start(struct hop *hop, struct ssh_hop *const hops[], size_t count, bool attended,
-    struct error *err);
-bool tunnel_adopt(struct hop *hop);
-void tunnel_close(struct hop *hop, enum link_tunnel_cause cause, const char *text);
-int tunnel_send(struct hop *hop, struct link_frame *frame); /* as link_peer_send */
-void tunnel_probe(struct hop *hop);
-int tunnel_answer(struct hop *hop, const char *const answers[], size_t count);
-int tunnel_run(struct hop *hop, const char *command, int64_t timeout_ms);
-void tunnel_counters(const struct hop *hop, uint64_t *connections, uint64_t *in, uint64_t *out);
-void tunnel_forget(struct hop *hop);
+int tunnel_client_start(struct hop *hop, struct ssh_hop *const hops[], size_t count,
+    bool attended, struct error *err);
+bool tunnel_client_adopt(struct hop *hop);
+void tunnel_client_close(struct hop *hop, enum link_tunnel_cause cause, const char *text);
+int tunnel_client_send(struct hop *hop, struct link_frame *frame); /* as link_peer_send */
+int tunnel_client_answer(struct hop *hop, const char *const answers[], size_t count);
+int tunnel_client_run(struct hop *hop, const char *command, int64_t timeout_ms);
 /* arrive.c: start gearsd there and learn of it. */
 void arrive_start(struct hop *hop);
 void arrive_done(struct hop *hop, const char *report, int code, int status, const char *words);

@@ -95,7 +95,7 @@ void hub_lose(struct hop *hop, const char *holder)
     hop_set_message(hop, "%s", words);
     hop_apply(hop, HOP_LOGOUT);
     if (hop->tunnel && !hop->machine.closing) { /* found, and has not said yet how it is */
-        tunnel_close(hop, LINK_CAUSE_CANCELLED, words);
+        tunnel_client_close(hop, LINK_CAUSE_CANCELLED, words);
     }
     hop_store(hop);
 }

@@ -12,7 +12,7 @@ static void on_time(evutil_socket_t fd, short what, void *argument)
     struct hop *hop = argument;
     event_free(hop->outage);
     hop->outage = NULL;
-    tunnel_close(hop, LINK_CAUSE_NETWORK_DOWN, "given up: the server stayed silent");
+    tunnel_client_close(hop, LINK_CAUSE_NETWORK_DOWN, "given up: the server stayed silent");
 }
 
 /* A hop that a human paid for is kept as long as `dead_after` says. One that keys alone open is

@@ -5,7 +5,7 @@
 
 #include "common/clock.h"
 #include "daemon/core/log.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/tunnel_client.h"
 
 /* FRESH_MS: what it said lately is still true. ANSWER_MS: a tunnel answers within 2 s, whatever
  * its server does. CLOSE_MS: it has 5 s of its own to give up a login. */
@@ -51,8 +51,9 @@ void pulse_check(struct hop *hop)
     if (hop->tunnel && !hop->pulse && !hop->mute &&
         clock_monotonic_ms() - hop->heard_ms >= FRESH_MS) {
         arm(hop, ANSWER_MS);
-        link_frame_start(&frame, LINK_TUNNEL_PROBE, 2); /* to be answered in any case */
-        tunnel_send(hop, &frame);
+        link_frame_start(
+            &frame, LINK_TUNNEL_PROBE, REQUEST_ORDER); /* to be answered in any case */
+        tunnel_client_send(hop, &frame);
     }
 }
 
@@ -62,7 +63,7 @@ void pulse_missed(struct hop *hop)
     struct hop_machine *machine = &hop->machine;
     hop->mute = true;
     if (machine->state == HOP_DOWN && !machine->wanted) { /* the rest of an earlier gearsd's */
-        tunnel_close(hop, LINK_CAUSE_CANCELLED, "nobody wants it");
+        tunnel_client_close(hop, LINK_CAUSE_CANCELLED, "nobody wants it");
         return;
     }
     if (machine->state == HOP_DOWN) {

@@ -117,7 +117,7 @@ static void restore(struct hop *hop)
 {
     hop_load(hop);
     place_load(&hop->remote->manager->home, hop->config->name, &hop->place);
-    bool running = tunnel_adopt(hop), needed = running || hop->machine.wanted;
+    bool running = tunnel_client_adopt(hop), needed = running || hop->machine.wanted;
     if (hub_reclaim(hop, needed) && needed) {
         hop_store(hop);
         if (!running) {
