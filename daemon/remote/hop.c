@@ -278,7 +278,9 @@ void hop_login(
     if (options->agent) { /* else the last one goes on, where it still lives */
         snprintf(hop->agent, sizeof hop->agent, "%s", options->agent);
     }
-    if (machine->state == HOP_DOWN || machine->state == HOP_AUTH_NEEDED || options->force) {
+    bool beside = options->attended && machine->state == HOP_CONNECTING && !machine->attended;
+    if (machine->state == HOP_DOWN || machine->state == HOP_AUTH_NEEDED || beside ||
+        options->force) {
         snprintf(hop->node, sizeof hop->node, "%s", options->node ? options->node : "");
         hop->asked_elsewhere = false;
     }

@@ -99,12 +99,16 @@ void hop_tell_step(struct hop *hop, const char *words)
 void hop_finish_visitors(struct hop *hop, int code, const char *words)
 {
     struct error err;
+    bool asked = hop_find_asked(hop) != NULL;
     error_set(&err, code, "%s", words);
     hop_drop_prompt(hop);
     while (hop->visitors) {
         struct hop_visitor *visitor = hop->visitors;
         take_out(hop, visitor);
         visitor->done(visitor, code, &err);
+    }
+    if (asked && hop->machine.again_attended) {
+        hop_apply(hop, HOP_ABANDONED); /* the login that was to come is told off too */
     }
 }
 
