@@ -11,14 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/file.h"
 #include "common/unixsock.h"
-#include "daemon/tunnel/keyfile.h"
 #include "daemon/tunnel/openssh_private.h"
 
 /* GOODBYE_MS: ssh tells the server before it ends. FOLLOW_MS: beyond ssh's own ConnectTimeout,
@@ -97,69 +96,6 @@ static void on_words(evutil_socket_t fd, short what, void *argument)
 
 /* ---- its end ---- */
 
-/* Whether a passphrase might have helped. Reads files, when all is over. */
-static bool has_encrypted_key(const struct tunnel *tunnel)
-{
-    char *const *path = tunnel->hops[tunnel->hop_count - 1]->identities;
-    bool encrypted = false;
-    for (; *path && !encrypted; path++) {
-        static struct keyfile keyfile;
-        char *text;
-        size_t length;
-        if (!file_read(*path, KEYFILE_MOST, &text, &length, NULL)) {
-            encrypted = !keyfile_look(text, length, &keyfile) && keyfile.encrypted;
-            explicit_bzero(text, length);
-            free(text);
-        }
-    }
-    return encrypted;
-}
-
-static void explain_failure(struct openssh *openssh, const char *why)
-{
-    struct openssh_words *words = &openssh->words;
-    const struct tunnel *tunnel = openssh->tunnel;
-    const char *name = openssh_name(openssh);
-    enum link_tunnel_cause cause = words->cause ? words->cause : LINK_CAUSE_FAILED;
-    if (cause == LINK_CAUSE_AUTH_FAILED && tunnel->unattended &&
-        (words->asks_more || has_encrypted_key(tunnel))) {
-        openssh_end(openssh, LINK_CAUSE_AUTH_NEEDED,
-            "%s asks for something only a human has; run: gearsctl login %s (ssh: %s)", name,
-            tunnel->cluster, why);
-    } else if (cause == LINK_CAUSE_HOST_KEY_CHANGED) {
-        openssh_end(openssh, cause,
-            "the host key of %s is not the known one (%s); nothing was sent. Ask the site "
-            "before you remove the old one; ssh: %s",
-            name, words->detail[0] ? words->detail : "changed or revoked", why);
-    } else if (cause == LINK_CAUSE_REFUSED && openssh->human) {
-        openssh_end(openssh, LINK_CAUSE_AUTH_FAILED,
-            "%s ended the login after what was answered; ssh: %s", name, why);
-    } else {
-        openssh_end(openssh, cause, "%s cannot be reached by ssh: %s", name, why);
-    }
-}
-
-static void ended(struct openssh *openssh, int status)
-{
-    struct openssh_words *words = &openssh->words;
-    char why[360];
-    openssh_hear_words(openssh);
-    words_finish(words);
-    if (words->last[0]) {
-        snprintf(why, sizeof why, "%s", words->last);
-    } else if (WIFSIGNALED(status)) {
-        snprintf(why, sizeof why, "it was ended by signal %d", WTERMSIG(status));
-    } else {
-        snprintf(why, sizeof why, "it ended with exit code %d", WEXITSTATUS(status));
-    }
-    if (openssh->phase == OPENSSH_UP) {
-        openssh_end(openssh, LINK_CAUSE_NETWORK_DOWN, "the connection to %s ended; ssh: %s",
-            openssh_name(openssh), why);
-    } else {
-        explain_failure(openssh, why);
-    }
-}
-
 /* True when it has ended; whatever it started ends with it. */
 static bool reap(struct openssh *openssh, int *status)
 {
@@ -180,7 +116,7 @@ static void on_child(evutil_socket_t number, short what, void *argument)
     (void)what;
     int status = 0;
     if (reap(argument, &status)) {
-        ended(argument, status);
+        openssh_explain_end(argument, status);
     }
 }
 
@@ -248,6 +184,28 @@ void openssh_joined(struct openssh *openssh)
     openssh_sockets_set_up(openssh);
     tunnel_set_state(tunnel, LINK_TUNNEL_UP, LINK_CAUSE_NONE, "", 0);
     openssh_life_ask(openssh); /* how long the way there and back is */
+}
+
+int openssh_join_control(
+    struct openssh *openssh, const struct mux_calls *calls, struct mux **mux)
+{
+    char path[64];
+    openssh_folder_path(openssh, "ctl", path);
+    int fd = unix_connect(path, SOCK_STREAM, true, NULL);
+    if (fd < 0) {
+        return fd;
+    }
+    *mux = mux_create(openssh->tunnel->base, fd, calls, openssh);
+    return *mux ? 0 : -ENOMEM;
+}
+
+void openssh_control_closed(struct openssh *openssh, struct mux **mux, const char *what)
+{
+    mux_destroy(*mux);
+    *mux = NULL;
+    if (openssh->phase == OPENSSH_UP) {
+        control_log(openssh->tunnel, "ssh closed its control socket for %s", what);
+    }
 }
 
 static void join(struct openssh *openssh)

@@ -12,11 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "common/clock.h"
-#include "common/unixsock.h"
 #include "daemon/tunnel/openssh_packet.h"
 #include "daemon/tunnel/prompt.h"
 #include "daemon/tunnel/sshkey.h"
@@ -324,27 +322,18 @@ static void on_ready(void *context)
 static void on_closed(void *context)
 {
     struct openssh *openssh = context;
-    mux_destroy(openssh->channel.mux);
-    openssh->channel.mux = NULL;
-    if (openssh->phase == OPENSSH_UP) {
-        control_log(openssh->tunnel, "ssh closed its control socket for sessions");
-    }
+    openssh_control_closed(openssh, &openssh->channel.mux, "sessions");
 }
 
 int openssh_channel_start(struct openssh *openssh)
 {
     static const struct mux_calls calls = {on_packet, on_ready, on_closed};
-    char path[64];
-    openssh_folder_path(openssh, "ctl", path);
-    int fd = unix_connect(path, SOCK_STREAM, true, NULL);
-    if (fd < 0) {
-        return fd;
-    }
-    openssh->channel.mux = mux_create(openssh->tunnel->base, fd, &calls, openssh);
-    openssh->channel.leave = evtimer_new(openssh->tunnel->base, on_leave, openssh);
-    openssh->channel.reopen = evtimer_new(openssh->tunnel->base, on_reopen, openssh);
-    return openssh->channel.mux && openssh->channel.leave && openssh->channel.reopen ? 0
-                                                                                     : -ENOMEM;
+    struct openssh_channel *channel = &openssh->channel;
+    channel->leave = evtimer_new(openssh->tunnel->base, on_leave, openssh);
+    channel->reopen = evtimer_new(openssh->tunnel->base, on_reopen, openssh);
+    return channel->leave && channel->reopen
+               ? openssh_join_control(openssh, &calls, &channel->mux)
+               : -ENOMEM;
 }
 
 void openssh_channel_stop(struct openssh *openssh)

@@ -4,11 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/unixsock.h"
 #include "daemon/tunnel/openssh_private.h"
 #include "daemon/tunnel/prompt.h"
 
@@ -59,28 +57,16 @@ static void on_ready(void *context)
     openssh_joined(openssh);
 }
 
-/* While ssh lives it does not close this; when it ends, on_child tells why. */
 static void on_closed(void *context)
 {
     struct openssh *openssh = context;
-    mux_destroy(openssh->forwards);
-    openssh->forwards = NULL;
-    if (openssh->phase == OPENSSH_UP) {
-        control_log(openssh->tunnel, "ssh closed its control socket");
-    }
+    openssh_control_closed(openssh, &openssh->forwards, "forwards");
 }
 
 int openssh_forward_start(struct openssh *openssh)
 {
     static const struct mux_calls calls = {on_packet, on_ready, on_closed};
-    char path[64];
-    openssh_folder_path(openssh, "ctl", path);
-    int fd = unix_connect(path, SOCK_STREAM, true, NULL);
-    if (fd < 0) {
-        return fd;
-    }
-    openssh->forwards = mux_create(openssh->tunnel->base, fd, &calls, openssh);
-    return openssh->forwards ? 0 : -ENOMEM;
+    return openssh_join_control(openssh, &calls, &openssh->forwards);
 }
 
 /* ssh's folder is its working directory, so that no path is too long. */

@@ -119,7 +119,16 @@ void openssh_allow_human(struct openssh *openssh);
 void openssh_allow_rest(struct openssh *openssh, int64_t more_ms);
 /* A part of the control socket's connections is ready; up when all are. */
 void openssh_joined(struct openssh *openssh);
+/* Connect to ssh's control socket: 0 or a negative errno. */
+int openssh_join_control(
+    struct openssh *openssh, const struct mux_calls *calls, struct mux **mux);
+/* Such a connection was closed: it is destroyed. While ssh lives it closes none; of its end
+ * on_child tells why. */
+void openssh_control_closed(struct openssh *openssh, struct mux **mux, const char *what);
 const char *openssh_name(const struct openssh *openssh); /* of the server, for people */
+
+/* openssh_end.c: ssh has ended, with the status of waitpid: tell why. */
+void openssh_explain_end(struct openssh *openssh, int status);
 
 /* openssh_folder.c: <link>/x-<cluster>.<6 hex>, with all sockets of ssh and of askpass. */
 int openssh_folder_make(struct openssh *openssh, struct error *err);

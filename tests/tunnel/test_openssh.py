@@ -222,6 +222,21 @@ def test_a_service_that_says_nothing_gets_no_page(tunnel: Tunnel, target) -> Non
     assert tunnel.counters()["failed"] == 0
 
 
+def test_a_refusal_to_one_who_left(tunnel: Tunnel, server: Sshd, home: Path, target) -> None:
+    """It is nobody's: not that of the next whose service says nothing."""
+    server.freeze()
+    tunnel.connect(home / "missing.sck").close()
+    wait_until(lambda: tunnel.counters()["accepted"] == 1, "the client")
+    wait_until(lambda: tunnel.counters()["connections"] == 0, "the client's end")
+    server.thaw()
+    assert tunnel.run("printf '\\n@gears-report 1 {}\\n'")["REPORT"] == "{}"
+    tunnel.now()  # has heard what ssh printed
+    with tunnel.connect(target.path) as client:
+        target.accept().close()
+        assert client.recv(1) == b""
+    assert tunnel.counters()["failed"] == 0
+
+
 def test_many_refusals_leave_nothing(tunnel: Tunnel, home: Path, target) -> None:
     """ssh forgets each of them; the reason is told for each."""
     target.echo()
