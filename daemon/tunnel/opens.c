@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/clock.h"
 #include "daemon/tunnel/session.h"
@@ -22,13 +21,6 @@ static const char SESSION[] = "session";
 static const char PROBE[] = "sign-of-life@gears";
 
 static void on_deadline(evutil_socket_t fd, short what, void *argument);
-
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 int opens_init(struct opens *opens, struct session *session)
 {
@@ -53,16 +45,6 @@ uint32_t opens_window(int64_t rtt_us)
 {
     enum { MB = 1024 * 1024 };
     return rtt_us >= 40000 ? 16 * MB : rtt_us >= 10000 ? 8 * MB : 4 * MB;
-}
-
-int64_t opens_rtt_us(const struct opens *opens)
-{
-    size_t count = opens->rtt_count < RTT_SAMPLES ? opens->rtt_count : RTT_SAMPLES;
-    int64_t least = 0;
-    for (size_t i = 0; i < count; i++) {
-        least = !least || opens->rtt_us[i] < least ? opens->rtt_us[i] : least;
-    }
-    return least;
 }
 
 static void arm(struct opens *opens)
@@ -211,12 +193,12 @@ static bool choose(struct opens *opens)
     } else if (opens->wants_run) {
         opens->wants_run = false;
         opens->pending = OPEN_RUN;
-    } else if (channel && (opens->rtt_count >= RTT_FIRST || !opens->wants_probe)) {
+    } else if (channel && (opens->rtt.count >= RTT_FIRST || !opens->wants_probe)) {
         opens_remove(opens, channel);
         opens->pending = OPEN_CLIENT;
         opens->channel = channel;
         channel->state = CHANNEL_OPENING;
-        opens->window = opens_window(opens_rtt_us(opens));
+        opens->window = opens_window(rtt_least_us(&opens->rtt));
         put_string(opens, channel->target, strlen(channel->target));
         put_string(opens, "", 0);
         memset(opens->message + opens->length, 0, 4);
@@ -229,7 +211,7 @@ static bool choose(struct opens *opens)
     opens->run_closed = false;
     opens->wants_probe = false; /* whatever is opened is a question as well */
     opens->sent_ms = clock_monotonic_ms();
-    opens->sent_us = now_us();
+    rtt_asked(&opens->rtt);
     opens->settle_ms = 0;
     opens->asked = false;
     keepalive_asked(&opens->session->keepalive);
@@ -247,14 +229,11 @@ static LIBSSH2_CHANNEL *try(struct opens *opens)
         opens->window, PACKET_MOST, opens->length ? opens->message : NULL, opens->length);
 }
 
-/* Only what was answered promptly tells of the way there and back. */
 static void measure(struct opens *opens)
 {
-    int64_t took = now_us() - opens->sent_us;
-    if (!opens->session->keepalive.degraded && took < 5000000) {
-        opens->rtt_us[opens->rtt_count++ % RTT_SAMPLES] = took > 0 ? took : 1;
-        opens->wants_probe = opens->wants_probe || opens->rtt_count < RTT_FIRST;
-        tunnel_set_rtt(opens->session->tunnel, opens_rtt_us(opens));
+    if (rtt_answered(&opens->rtt, opens->session->keepalive.degraded)) {
+        opens->wants_probe = opens->wants_probe || opens->rtt.count < RTT_FIRST;
+        tunnel_set_rtt(opens->session->tunnel, rtt_least_us(&opens->rtt));
     }
 }
 

@@ -14,11 +14,12 @@
 #include <libssh2.h>
 
 #include "common/error.h"
+#include "daemon/tunnel/rtt.h"
 
 struct session;
 struct channel;
 
-enum { OPENS_WAITING_MOST = 1024, OPEN_DEADLINE_MS = 30000, RTT_SAMPLES = 8 };
+enum { OPENS_WAITING_MOST = 1024, OPEN_DEADLINE_MS = 30000 };
 
 struct opens {
     struct session *session;
@@ -30,12 +31,10 @@ struct opens {
     bool run_closed; /* and nothing was answered since */
     bool asked;      /* the pending one was handed to libssh2 */
     int64_t sent_ms, settle_ms;
-    int64_t sent_us;   /* CLOCK_MONOTONIC */
     char message[128]; /* of the pending one */
     unsigned length, window;
     struct event *timer; /* the next deadline */
-    int64_t rtt_us[RTT_SAMPLES];
-    size_t rtt_count;
+    struct rtt rtt;
 };
 
 /* 0 or -ENOMEM. */
@@ -58,7 +57,5 @@ void opens_pump(struct opens *opens, bool fed);
 
 /* Bytes the server may send a channel ahead of its client, for a round trip so long. */
 uint32_t opens_window(int64_t rtt_us);
-/* The shortest round trip of late; 0: none yet. */
-int64_t opens_rtt_us(const struct opens *opens);
 
 #endif

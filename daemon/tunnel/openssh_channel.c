@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/clock.h"
 #include "daemon/tunnel/openssh_packet.h"
@@ -25,13 +24,6 @@
 enum { LEAVE_MS = 2000, CLOSE_MS = 5000, REOPEN_MS = 50, REOPENS = 4, REFUSALS_MOST = 5000 };
 enum { WINDOW_LOW = 64 * 1024 };
 
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* ---- what is asked ---- */
 
 void openssh_channel_ask(struct openssh *openssh)
@@ -39,7 +31,7 @@ void openssh_channel_ask(struct openssh *openssh)
     struct openssh_channel *channel = &openssh->channel;
     if (channel->state == CHAN_OPEN &&
         !openssh_send_request(openssh, "sign-of-life@gears", NULL)) {
-        channel->asked_us = now_us();
+        rtt_asked(&channel->rtt);
     } else if (channel->state == CHAN_NONE && !channel->refused) {
         channel->wanted = true; /* the answer to its open is a sign as well */
         if (!event_pending(channel->reopen, EV_TIMEOUT, NULL)) {
@@ -127,16 +119,10 @@ void openssh_channel_want_run(struct openssh *openssh)
 
 static void measure(struct openssh *openssh)
 {
-    struct openssh_channel *channel = &openssh->channel;
-    int64_t took = now_us() - channel->asked_us, least = INT64_MAX;
-    if (openssh->keepalive.degraded || took > 5000000) {
-        return; /* only what is answered promptly tells of the way */
+    struct rtt *rtt = &openssh->channel.rtt;
+    if (rtt_answered(rtt, openssh->keepalive.degraded)) {
+        tunnel_set_rtt(openssh->tunnel, rtt_least_us(rtt));
     }
-    channel->rtt_us[channel->rtt_count++ % ROUND_TRIPS] = took > 0 ? took : 1;
-    for (size_t i = 0; i < channel->rtt_count && i < ROUND_TRIPS; i++) {
-        least = channel->rtt_us[i] < least ? channel->rtt_us[i] : least;
-    }
-    tunnel_set_rtt(openssh->tunnel, least);
 }
 
 static void on_reply(struct openssh *openssh, bool yes)

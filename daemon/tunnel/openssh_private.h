@@ -16,10 +16,11 @@
 #include "daemon/tunnel/openssh_mux.h"
 #include "daemon/tunnel/openssh_words.h"
 #include "daemon/tunnel/report.h"
+#include "daemon/tunnel/rtt.h"
 #include "daemon/tunnel/stream.h"
 #include "daemon/tunnel/tunnel.h"
 
-enum { ASKERS_MOST = 4, TARGETS_MOST = 32, REPLIES_MOST = 4, ROUND_TRIPS = 8 };
+enum { ASKERS_MOST = 4, TARGETS_MOST = 32, REPLIES_MOST = 4 };
 
 /* An askpass process that ssh runs. */
 struct asker {
@@ -51,9 +52,7 @@ struct openssh_channel {
     uint32_t id, remote, unread; /* unread: bytes taken that the server's window lacks */
     enum { REPLY_LIFE, REPLY_EXEC } replies[REPLIES_MOST]; /* awaited, in order */
     size_t reply_count;
-    int64_t asked_us; /* when the sign of life was asked for */
-    int64_t rtt_us[ROUND_TRIPS];
-    size_t rtt_count;
+    struct rtt rtt;
     struct event *leave;  /* a command that has reported ends by itself, or else */
     struct event *reopen; /* not at once: the server must have noticed the close */
     int tries;            /* of opening since the last close */
