@@ -69,8 +69,8 @@ int session_add(struct session *session, int fd, const char *target, const char 
     enlist(session, channel);
     TUNNEL_COUNT(session->tunnel, connections, 1);
     channel_update(channel);
-    if (keepalive_doubts(&session->keepalive, clock_monotonic_ms())) {
-        session_probe(session, 0);
+    if (keepalive_doubts(&session->silence.keepalive, clock_monotonic_ms())) {
+        silence_need(&session->silence);
     }
     return 0;
 }

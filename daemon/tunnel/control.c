@@ -102,7 +102,7 @@ static void order_probe(struct tunnel *tunnel, const struct link_message *messag
     if (tunnel->openssh) {
         openssh_probe(tunnel->openssh, message->request);
     } else if (tunnel->session) {
-        session_probe(tunnel->session, message->request);
+        silence_probe(&tunnel->session->silence, message->request);
     } else {
         control_state(tunnel, message->request);
     }

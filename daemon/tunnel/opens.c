@@ -214,7 +214,7 @@ static bool choose(struct opens *opens)
     rtt_asked(&opens->rtt);
     opens->settle_ms = 0;
     opens->asked = false;
-    keepalive_asked(&opens->session->keepalive);
+    keepalive_asked(&opens->session->silence.keepalive);
     arm(opens);
     return true;
 }
@@ -231,7 +231,7 @@ static LIBSSH2_CHANNEL *try(struct opens *opens)
 
 static void measure(struct opens *opens)
 {
-    if (rtt_answered(&opens->rtt, opens->session->keepalive.degraded)) {
+    if (rtt_answered(&opens->rtt, opens->session->silence.keepalive.degraded)) {
         opens->wants_probe = opens->wants_probe || opens->rtt.count < RTT_FIRST;
         tunnel_set_rtt(opens->session->tunnel, rtt_least_us(&opens->rtt));
     }

@@ -183,7 +183,7 @@ void openssh_joined(struct openssh *openssh)
     }
     openssh_sockets_set_up(openssh);
     tunnel_set_state(tunnel, LINK_TUNNEL_UP, LINK_CAUSE_NONE, "", 0);
-    openssh_life_ask(openssh); /* how long the way there and back is */
+    silence_need(&openssh->silence); /* how long the way there and back is */
 }
 
 int openssh_join_control(
@@ -302,7 +302,7 @@ struct openssh *openssh_start(struct tunnel *tunnel, struct error *err)
     }
     openssh->tunnel = tunnel;
     openssh->folder_fd = openssh->words_fd = openssh->ask_fd = -1;
-    openssh->clients = openssh->timer = -1;
+    openssh->clients = -1;
     if (begin(openssh, err)) {
         if (!err->text[0]) {
             error_set(err, -ENOMEM, "out of memory");
@@ -354,7 +354,7 @@ void openssh_destroy(struct openssh *openssh)
     openssh->tunnel->human = openssh->human;
     openssh_clients_stop(openssh);
     openssh_run_stop(openssh);
-    openssh_life_stop(openssh);
+    silence_stop(&openssh->silence);
     finish_ssh(openssh);
     mux_destroy(openssh->forwards);
     openssh_channel_stop(openssh);

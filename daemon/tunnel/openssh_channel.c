@@ -26,8 +26,9 @@ enum { WINDOW_LOW = 64 * 1024 };
 
 /* ---- what is asked ---- */
 
-void openssh_channel_ask(struct openssh *openssh)
+static void ask(void *context)
 {
+    struct openssh *openssh = context;
     struct openssh_channel *channel = &openssh->channel;
     if (channel->state == CHAN_OPEN &&
         !openssh_send_request(openssh, "sign-of-life@gears", NULL)) {
@@ -40,11 +41,50 @@ void openssh_channel_ask(struct openssh *openssh)
     }
 }
 
-bool openssh_channel_can_ask(const struct openssh *openssh)
+/* Whether silence tells anything: there is something that the server must answer. */
+static bool can_ask(void *context)
 {
+    const struct openssh *openssh = context;
     const struct openssh_channel *channel = &openssh->channel;
-    return openssh->keepalive.degraded || /* it was asked, and has not answered */
+    return openssh->silence.keepalive.degraded || /* it was asked, and has not answered */
            (!channel->refused && channel->state != CHAN_ENDING);
+}
+
+static bool hear(void *context)
+{
+    struct openssh *openssh = context;
+    if (openssh->channel.mux) {
+        mux_hear(openssh->channel.mux);
+    }
+    return openssh->phase == OPENSSH_UP;
+}
+
+static void give_up(void *context, const char *words)
+{
+    openssh_end(context, LINK_CAUSE_NETWORK_DOWN, "%s", words);
+}
+
+int openssh_life_start(struct openssh *openssh)
+{
+    static const struct silence_calls calls = {hear, can_ask, ask, give_up};
+    return silence_start(&openssh->silence, openssh->tunnel, &calls, openssh);
+}
+
+void openssh_life_heard(struct openssh *openssh)
+{
+    if (openssh->phase == OPENSSH_UP) {
+        silence_heard(&openssh->silence);
+        silence_answer(&openssh->silence);
+    }
+}
+
+void openssh_probe(struct openssh *openssh, uint32_t request)
+{
+    if (openssh->phase == OPENSSH_UP) {
+        silence_probe(&openssh->silence, request);
+    } else {
+        control_state(openssh->tunnel, request);
+    }
 }
 
 static void run_in_it(struct openssh *openssh)
@@ -120,7 +160,7 @@ void openssh_channel_want_run(struct openssh *openssh)
 static void measure(struct openssh *openssh)
 {
     struct rtt *rtt = &openssh->channel.rtt;
-    if (rtt_answered(rtt, openssh->keepalive.degraded)) {
+    if (rtt_answered(rtt, openssh->silence.keepalive.degraded)) {
         tunnel_set_rtt(openssh->tunnel, rtt_least_us(rtt));
     }
 }
@@ -151,7 +191,7 @@ static void on_confirmed(struct openssh *openssh, struct wire *wire)
     if (openssh->run.asked) {
         openssh_channel_want_run(openssh);
     } else {
-        openssh_channel_ask(openssh); /* opening it took the server more than the way */
+        ask(openssh); /* opening it took the server more than the way */
     }
 }
 

@@ -290,8 +290,8 @@ int openssh_add(struct openssh *openssh, int fd, const char *target, const char 
         return -EAGAIN;
     }
     TUNNEL_COUNT(openssh->tunnel, connections, 1);
-    if (keepalive_doubts(&openssh->keepalive, clock_monotonic_ms())) {
-        openssh_life_ask(openssh);
+    if (keepalive_doubts(&openssh->silence.keepalive, clock_monotonic_ms())) {
+        silence_need(&openssh->silence);
     }
     connect_stream(stream);
     if (stream->state == STREAM_WAITS || stream->state == STREAM_TRIES) {
@@ -312,14 +312,14 @@ static void on_late(evutil_socket_t fd, short what, void *argument)
     struct stream *stream = argument;
     struct openssh *openssh = stream->openssh;
     bool waits = stream->state == STREAM_WAITS || stream->state == STREAM_TRIES;
-    bool heard = openssh->keepalive.heard_ms >= stream->arrived_ms;
+    bool heard = openssh->silence.keepalive.heard_ms >= stream->arrived_ms;
     bool unknown = heard || openssh->channel.refused;
     if (stream->state == STREAM_DEAD || stream->answered || (unknown && !waits)) {
         return;
     }
     if (!stream->asked) {
         stream->asked = true;
-        openssh_life_ask(openssh);
+        silence_need(&openssh->silence);
         event_add(stream->late, &(struct timeval){(OPEN_MS - DOUBT_MS) / 1000, 0});
         return;
     }

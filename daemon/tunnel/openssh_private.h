@@ -11,12 +11,12 @@
 #include <event2/event.h>
 
 #include "common/nonce.h"
-#include "daemon/tunnel/keepalive.h"
 #include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/openssh_mux.h"
 #include "daemon/tunnel/openssh_words.h"
 #include "daemon/tunnel/report.h"
 #include "daemon/tunnel/rtt.h"
+#include "daemon/tunnel/silence.h"
 #include "daemon/tunnel/stream.h"
 #include "daemon/tunnel/tunnel.h"
 
@@ -98,10 +98,7 @@ struct openssh {
     struct stream *streams, *last_stream; /* the oldest first */
     size_t stream_count;
 
-    struct keepalive keepalive;
-    int timer; /* as in silence.c */
-    struct event *timer_event, *probe_late;
-    uint32_t probe_request;
+    struct silence silence;
 };
 
 /* openssh.c */
@@ -172,10 +169,8 @@ void openssh_clients_target_failed(
 /* openssh_channel.c */
 int openssh_channel_start(struct openssh *openssh);
 void openssh_channel_stop(struct openssh *openssh);
-/* Ask the server for a sign of life. */
-void openssh_channel_ask(struct openssh *openssh);
-/* Whether silence tells anything: there is something that the server must answer. */
-bool openssh_channel_can_ask(const struct openssh *openssh);
+int openssh_life_start(struct openssh *openssh); /* asking for signs of life, by need */
+void openssh_life_heard(struct openssh *openssh);
 /* Begin the command that waits, as soon as a session is there. */
 void openssh_channel_want_run(struct openssh *openssh);
 
@@ -186,11 +181,5 @@ void openssh_run_began(struct openssh *openssh, bool taken);
 void openssh_run_heard(struct openssh *openssh, const uint8_t *bytes, size_t length);
 void openssh_run_ended(struct openssh *openssh);
 void openssh_run_no_session(struct openssh *openssh, const char *why, bool busy);
-
-/* openssh_silence.c */
-int openssh_life_start(struct openssh *openssh);
-void openssh_life_stop(struct openssh *openssh);
-void openssh_life_heard(struct openssh *openssh);
-void openssh_life_ask(struct openssh *openssh); /* unless an answer is awaited already */
 
 #endif

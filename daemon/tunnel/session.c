@@ -198,7 +198,7 @@ static void heard(struct session *session)
     for (size_t i = 0; i < session->channel_count; i++, channel = channel->next) {
         channel->may_read = true;
     }
-    silence_broken(session);
+    silence_heard(&session->silence);
 }
 
 void session_round(struct session *session)
@@ -216,7 +216,7 @@ void session_round(struct session *session)
     run_pump(&session->run);
     opens_pump(&session->opens, fed);
     if (fed) {
-        silence_answer(session);
+        silence_answer(&session->silence);
     }
     if (transport_unread(session->link->transport) && !session->lost) {
         drain(session);
@@ -236,8 +236,40 @@ void session_round(struct session *session)
         session_wake(session);
     }
     watch_socket(session);
-    silence_arm(session);
+    silence_arm(&session->silence);
 }
+
+/* ---- signs of life ---- */
+
+static bool hear(void *context)
+{
+    struct session *session = context;
+    session_round(session);
+    return !session->lost;
+}
+
+static void ask(void *context)
+{
+    struct session *session = context;
+    if (!opens_probe(&session->opens)) {
+        /* A client's open is pending: the server may be slow to reach its target, and no other
+         * can be begun. This once its answer may stay in libssh2's memory. An interval of −1
+         * seconds, which libssh2 1.10 keeps as an int, has it sent at once. */
+        libssh2_keepalive_config(session->link->session, 1, (unsigned)-1);
+        libssh2_keepalive_send(session->link->session, &(int){0});
+    }
+    session_wake(session);
+}
+
+static void give_up(void *context, const char *words)
+{
+    struct session *session = context;
+    tunnel_end(session->tunnel, LINK_CAUSE_NETWORK_DOWN, words);
+}
+
+static const struct silence_calls silence_calls = {hear, NULL, ask, give_up};
+
+/* ---- the loop ---- */
 
 static void on_round(evutil_socket_t fd, short what, void *argument)
 {
@@ -263,9 +295,9 @@ static void set_up_socket(struct session *session)
 {
     const struct tunnel *tunnel = session->tunnel;
     int fd = transport_fd(session->link->transport);
-    int64_t patience = tunnel->dead_after_ms
-                           ? tunnel->dead_after_ms + session->keepalive.silence_ms + 60000
-                           : INT_MAX;
+    int64_t patience = tunnel->dead_after_ms ? tunnel->dead_after_ms +
+                                                   session->silence.keepalive.silence_ms + 60000
+                                             : INT_MAX;
     unsigned timeout = patience < INT_MAX ? (unsigned)patience : INT_MAX;
     int on = 1, rto = 1000; /* the least that it takes */
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
@@ -304,9 +336,9 @@ struct session *session_create(struct tunnel *tunnel, struct ssh_link *link, str
     }
     session->tunnel = tunnel;
     session->link = link;
-    session->clients = session->timer = -1;
+    session->clients = -1;
     int code = make_events(session);
-    code = code ? code : silence_start(session);
+    code = code ? code : silence_start(&session->silence, tunnel, &silence_calls, session);
     code = code ? code : opens_init(&session->opens, session);
     code = code ? code : run_init(&session->run, session);
     if (code) {
@@ -317,7 +349,7 @@ struct session *session_create(struct tunnel *tunnel, struct ssh_link *link, str
     set_up_socket(session);
     transport_set_patience(link->transport, NULL);
     hear_disconnect(session);
-    session_probe(session, 0); /* how long the way there and back is */
+    silence_need(&session->silence); /* how long the way there and back is */
     session_wake(session);
     return session;
 }
@@ -340,7 +372,7 @@ void session_destroy(struct session *session)
     free_event(session->socket);
     free_event(session->again);
     free_event(session->clients_event);
-    silence_stop(session);
+    silence_stop(&session->silence);
     if (session->clients >= 0) {
         close(session->clients);
     }

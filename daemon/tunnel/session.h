@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 #include "daemon/tunnel/channel.h"
-#include "daemon/tunnel/keepalive.h"
 #include "daemon/tunnel/opens.h"
 #include "daemon/tunnel/run.h"
+#include "daemon/tunnel/silence.h"
 #include "daemon/tunnel/tunnel.h"
 
 enum { ROUND_BUDGET = 256 * 1024 }; /* bytes read from the server in a round */
@@ -27,11 +27,7 @@ struct session {
     uint64_t moved; /* bytes until memory was last given back */
     struct opens opens;
     struct run run;
-    struct keepalive keepalive;
-    int timer; /* the keepalive's timerfd, which a suspend does not stop */
-    struct event *timer_event;
-    uint32_t probe_request; /* of the controller, to be answered by a STATE; 0: none */
-    struct event *probe_late;
+    struct silence silence;
     bool fed; /* bytes came from the server since the last round */
     int lost; /* 0, or why the connection ended: a negative errno, or 1 when it was closed */
     char why[256]; /* what the server said when it ended it */
@@ -62,14 +58,5 @@ void session_refuse(struct session *session, struct channel *channel, const char
 void session_orphan(struct session *session, LIBSSH2_CHANNEL *ssh);
 void clients_settle(struct session *session); /* free the dead, wait for what the others need */
 void clients_close(struct session *session);  /* all of them, at once */
-
-/* silence.c */
-/* Ask for a sign of life; a STATE answers `request`, if it is not 0. */
-void session_probe(struct session *session, uint32_t request);
-int silence_start(struct session *session); /* 0 or a negative errno */
-void silence_stop(struct session *session);
-void silence_arm(struct session *session);    /* the timer, anew */
-void silence_broken(struct session *session); /* bytes came */
-void silence_answer(struct session *session); /* and were looked at: whoever asked is told */
 
 #endif

@@ -1,5 +1,7 @@
-/* Signs of life: the keepalive's timer, what gearsd is told of silence, and its probes. The
- * rule itself is in keepalive.c; session.c says when bytes came. */
+/* The keepalive's timer; session.c and openssh_channel.c say when bytes came, and ask. ssh's
+ * own ServerAlive is off: it would close a silent connection instead of telling of it. */
+#include "daemon/tunnel/silence.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <sys/timerfd.h>
@@ -8,144 +10,145 @@
 
 #include "common/clock.h"
 #include "common/text.h"
-#include "daemon/tunnel/session.h"
+#include "daemon/tunnel/tunnel.h"
 
 enum { PROBE_MS = 2000 }; /* then a STATE says so, answer or not */
 
-void silence_arm(struct session *session)
+void silence_arm(struct silence *silence)
 {
-    int64_t at = keepalive_next_ms(&session->keepalive);
+    int64_t at = keepalive_next_ms(&silence->keepalive);
     int64_t left = at - clock_monotonic_ms();
     struct itimerspec spec = {.it_value = {0}};
     if (at != INT64_MAX) {
         left = left > 1 ? left : 1;
         spec.it_value = (struct timespec){left / 1000, left % 1000 * 1000000};
     }
-    timerfd_settime(session->timer, 0, &spec, NULL);
+    timerfd_settime(silence->timer, 0, &spec, NULL);
 }
 
-static void ask(struct session *session)
+static void tell(struct silence *silence, bool gives_up)
 {
-    if (!opens_probe(&session->opens)) {
-        /* A client's open is pending: the server may be slow to reach its target, and no other
-         * can be begun. This once its answer may stay in libssh2's memory. An interval of −1
-         * seconds, which libssh2 1.10 keeps as an int, has it sent at once. */
-        libssh2_keepalive_config(session->link->session, 1, (unsigned)-1);
-        libssh2_keepalive_send(session->link->session, &(int){0});
+    int64_t silent = clock_monotonic_ms() - silence->keepalive.heard_ms;
+    char span[32], text[200];
+    duration_format(silent, span, sizeof span);
+    snprintf(text, sizeof text, "%snothing was heard from the server for %s",
+        gives_up ? "given up: " : "", span);
+    if (gives_up) {
+        silence->calls->give_up(silence->context, text);
+    } else {
+        tunnel_set_state(
+            silence->tunnel, LINK_TUNNEL_DEGRADED, LINK_CAUSE_NETWORK_DOWN, text, silent);
     }
-    session_wake(session);
-}
-
-static void degrade(struct session *session)
-{
-    int64_t silent = clock_monotonic_ms() - session->keepalive.heard_ms;
-    char span[32], text[200];
-    duration_format(silent, span, sizeof span);
-    snprintf(text, sizeof text, "nothing was heard from the server for %s", span);
-    tunnel_set_state(
-        session->tunnel, LINK_TUNNEL_DEGRADED, LINK_CAUSE_NETWORK_DOWN, text, silent);
-}
-
-static void give_up(struct session *session)
-{
-    int64_t silent = clock_monotonic_ms() - session->keepalive.heard_ms;
-    char span[32], text[200];
-    duration_format(silent, span, sizeof span);
-    snprintf(text, sizeof text, "given up: nothing was heard from the server for %s", span);
-    tunnel_end(session->tunnel, LINK_CAUSE_NETWORK_DOWN, text);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *argument)
 {
     (void)what;
-    struct session *session = argument;
+    struct silence *silence = argument;
+    const struct silence_calls *calls = silence->calls;
     uint64_t count;
     (void)!read((int)fd, &count, sizeof count);
-    session_round(session); /* what came while this process was stopped counts as heard */
-    if (session->lost) {
+    if (!calls->hear(silence->context)) { /* what came while this process was stopped counts */
         return;
     }
-    unsigned acts = keepalive_step(&session->keepalive, clock_monotonic_ms(), clock_boot_ms());
+    if (calls->can_ask && !calls->can_ask(silence->context)) {
+        keepalive_pause(&silence->keepalive, clock_monotonic_ms());
+    }
+    unsigned acts = keepalive_step(&silence->keepalive, clock_monotonic_ms(), clock_boot_ms());
     if (acts & KEEPALIVE_DEGRADE) {
-        degrade(session);
+        tell(silence, false);
     }
     if (acts & KEEPALIVE_GIVE_UP) {
-        give_up(session);
+        tell(silence, true);
         return;
     }
     if (acts & KEEPALIVE_ASK) {
-        ask(session);
+        calls->ask(silence->context);
     }
-    silence_arm(session);
+    silence_arm(silence);
 }
 
 static void on_probe_late(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
-    struct session *session = argument;
-    control_state(session->tunnel, session->probe_request);
-    session->probe_request = 0;
+    struct silence *silence = argument;
+    control_state(silence->tunnel, silence->probe_request);
+    silence->probe_request = 0;
 }
 
-void session_probe(struct session *session, uint32_t request)
+void silence_need(struct silence *silence)
+{
+    if (keepalive_need(&silence->keepalive, clock_monotonic_ms())) {
+        silence->calls->ask(silence->context);
+    }
+    silence_arm(silence);
+}
+
+void silence_probe(struct silence *silence, uint32_t request)
 {
     struct timeval wait = {PROBE_MS / 1000, PROBE_MS % 1000 * 1000};
-    if (request) {
-        if (session->probe_request) {
-            control_state(session->tunnel, session->probe_request);
-        }
-        session->probe_request = request;
-        event_add(session->probe_late, &wait);
+    if (silence->probe_request) {
+        control_state(silence->tunnel, silence->probe_request);
     }
-    if (keepalive_need(&session->keepalive, clock_monotonic_ms())) {
-        ask(session);
-    }
-    silence_arm(session);
+    silence->probe_request = request;
+    event_add(silence->probe_late, &wait);
+    silence_need(silence);
 }
 
-void silence_broken(struct session *session)
+void silence_heard(struct silence *silence)
 {
-    if (keepalive_heard(&session->keepalive, clock_monotonic_ms())) {
-        tunnel_set_state(session->tunnel, LINK_TUNNEL_UP, LINK_CAUSE_NONE, "", 0);
+    bool asked = silence->keepalive.asked;
+    if (keepalive_heard(&silence->keepalive, clock_monotonic_ms())) {
+        tunnel_set_state(silence->tunnel, LINK_TUNNEL_UP, LINK_CAUSE_NONE, "", 0);
     }
-}
-
-void silence_answer(struct session *session)
-{
-    if (session->probe_request) {
-        control_state(session->tunnel, session->probe_request);
-        session->probe_request = 0;
-        event_del(session->probe_late);
+    if (asked) { /* the timer is for its answer; else it is early, and looks again */
+        silence_arm(silence);
     }
 }
 
-int silence_start(struct session *session)
+void silence_answer(struct silence *silence)
 {
-    const struct tunnel *tunnel = session->tunnel;
-    keepalive_init(&session->keepalive, tunnel->keepalive_ms, tunnel->keepalive_count,
+    if (silence->probe_request) {
+        control_state(silence->tunnel, silence->probe_request);
+        silence->probe_request = 0;
+        event_del(silence->probe_late);
+    }
+}
+
+int silence_start(struct silence *silence, struct tunnel *tunnel,
+    const struct silence_calls *calls, void *context)
+{
+    *silence = (struct silence){.tunnel = tunnel, .calls = calls, .context = context};
+    keepalive_init(&silence->keepalive, tunnel->keepalive_ms, tunnel->keepalive_count,
         tunnel->dead_after_ms, clock_monotonic_ms(), clock_boot_ms());
-    session->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (session->timer < 0) {
+    silence->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (silence->timer < 0) {
         return -errno;
     }
-    session->timer_event =
-        event_new(tunnel->base, session->timer, EV_READ | EV_PERSIST, on_timer, session);
-    session->probe_late = evtimer_new(tunnel->base, on_probe_late, session);
-    return session->timer_event && session->probe_late && !event_add(session->timer_event, NULL)
-               ? 0
-               : -ENOMEM;
+    silence->timer_event =
+        event_new(tunnel->base, silence->timer, EV_READ | EV_PERSIST, on_timer, silence);
+    silence->probe_late = evtimer_new(tunnel->base, on_probe_late, silence);
+    if (!silence->timer_event || !silence->probe_late ||
+        event_add(silence->timer_event, NULL)) {
+        return -ENOMEM;
+    }
+    silence_arm(silence);
+    return 0;
 }
 
-void silence_stop(struct session *session)
+void silence_stop(struct silence *silence)
 {
-    if (session->timer_event) {
-        event_free(session->timer_event);
+    if (!silence->tunnel) {
+        return;
     }
-    if (session->probe_late) {
-        event_free(session->probe_late);
+    if (silence->timer_event) {
+        event_free(silence->timer_event);
     }
-    if (session->timer >= 0) {
-        close(session->timer);
+    if (silence->probe_late) {
+        event_free(silence->probe_late);
+    }
+    if (silence->timer >= 0) {
+        close(silence->timer);
     }
 }
