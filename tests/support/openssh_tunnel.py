@@ -66,7 +66,7 @@ class SystemSsh:
 
     def folders(self) -> list[Path]:
         """Where each tunnel's ssh has its sockets."""
-        return sorted(self.folder.glob("x-*"))
+        return sorted((self.folder / "link").glob("x-*"))
 
 
 def processes(tunnel: Tunnel) -> list[int]:
