@@ -49,7 +49,7 @@ struct hop_report {
     bool known;
 };
 
-enum { HOP_ROUTES = 10 }; /* gearsd's own, the lab's, and `forward` */
+enum { HOP_ROUTES = 2 + CLUSTER_FORWARDS }; /* gearsd's own, the lab's, and `forward` */
 
 struct hop {
     struct hop *next;
@@ -83,7 +83,7 @@ struct hop {
     struct lease lease;           /* of run/<cluster>.sck */
     char held_by[HOST_NAME_SIZE]; /* another hub; "" */
     int64_t lease_checked_ms;
-    struct relay_route routes[HOP_ROUTES];
+    struct relay_route routes[HOP_ROUTES]; /* name "": a place that is free again */
     size_t route_count;
     struct event *timer, *expiry, *outage, *pulse, *late;
     int64_t retry_ms;         /* monotonic: when `timer` fires for the next try */
@@ -185,6 +185,7 @@ int hop_store_prompted(struct hop *hop);
 void hop_prompt_stored(
     struct hop *hop, const char *prompt_id, int code, const struct error *err);
 void hop_load(struct hop *hop); /* blocking */
+void routes_refresh(struct hop *hop); /* after a change of the configuration */
 /* hub.c: the right to run/<cluster>.sck. */
 /* Give it back if nothing here needs it now. */
 void hub_settle(struct hop *hop);

@@ -84,11 +84,10 @@ static void refresh(struct hop *hop, const struct cluster_config *config)
 {
     struct cluster_config *copy = cluster_config_copy(config);
     if (copy) {
-        routes_drop(hop);
         cluster_config_destroy(hop->config);
         hop->config = copy;
         expiry_arm(hop);
-        routes_update(hop);
+        routes_refresh(hop);
     }
 }
 

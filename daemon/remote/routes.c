@@ -44,15 +44,15 @@ static void on_refused(struct relay_route *route, const char *text, void *contex
     hop_note(context, "no-socket", "%s: %s", route->name, text);
 }
 
-static struct relay_route *add(struct hop *hop, const char *service)
+/* One more of `routes`, which listens at `path` if that fits a socket's address. */
+static bool add(struct hop *hop, struct relay_route routes[HOP_ROUTES], size_t *count,
+    const char *service, const char *path)
 {
-    struct relay_route *route =
-        hop->route_count < HOP_ROUTES ? &hop->routes[hop->route_count] : NULL;
+    struct relay_route *route = *count < HOP_ROUTES ? &routes[(*count)++] : NULL;
     char feed[PATH_MAX];
     const struct home *home = &hop->remote->manager->home;
-    if (!route || home_path(home, feed, "run", "link/f-%s.sck", hop->config->name) ||
-        strlen(feed) >= sizeof route->feed_path) {
-        return NULL;
+    if (!route) {
+        return false;
     }
     *route = (struct relay_route){.demanded = on_demand,
         .trouble = on_trouble,
@@ -60,41 +60,33 @@ static struct relay_route *add(struct hop *hop, const char *service)
         .context = hop,
         .wait_ms = hop->config->wait_ms};
     snprintf(route->name, sizeof route->name, "%s@%s", service, hop->config->name);
-    snprintf(route->feed_path, sizeof route->feed_path, "%s", feed);
-    hop->route_count++;
-    return route;
+    if (!home_path(home, feed, "run", "link/f-%s.sck", hop->config->name) &&
+        strlen(feed) < sizeof route->feed_path && strlen(path) < sizeof route->listen_path) {
+        snprintf(route->feed_path, sizeof route->feed_path, "%s", feed);
+        snprintf(route->listen_path, sizeof route->listen_path, "%s", path);
+    }
+    return route->listen_path[0];
 }
 
-/* Whether `path` fits a socket's address; it is the route's place then. */
-static bool listen_at(struct relay_route *route, const char *path)
-{
-    bool fits = strlen(path) < sizeof route->listen_path;
-    snprintf(route->listen_path, sizeof route->listen_path, "%s", fits ? path : "");
-    return fits;
-}
-
-static void make_routes(struct hop *hop)
+/* gearsd's own is the first, the lab's the second, as view_tunnel.c has them. */
+static size_t make_routes(struct hop *hop, struct relay_route routes[HOP_ROUTES])
 {
     const struct cluster_config *config = hop->config;
     const struct home *home = &hop->remote->manager->home;
     char path[PATH_MAX];
-    struct relay_route *route = add(hop, "gearsd");
-    if (route && !home_path(home, path, "run", "link/g-%s.sck", config->name)) {
-        listen_at(route, path);
-    }
-    route = add(hop, config->service);
+    size_t count = 0;
+    int code = home_path(home, path, "run", "link/g-%s.sck", config->name);
+    add(hop, routes, &count, "gearsd", code ? "" : path);
     snprintf(path, sizeof path, "%s/run/%s.sck", home->root, config->name);
-    if (route && !listen_at(route, path)) {
+    if (!add(hop, routes, &count, config->service, path)) {
         hop_note(hop, "no-socket",
             "%s is too long for a socket; set GEARS_HOME to a shorter path", path);
     }
     for (char **name = config->forward; name && *name; name++) {
-        route = add(hop, *name);
         snprintf(path, sizeof path, "%s/run/%s+%s.sck", home->root, config->name, *name);
-        if (route) {
-            listen_at(route, path);
-        }
+        add(hop, routes, &count, *name, path);
     }
+    return count;
 }
 
 /* A service's own name, before the '@'. */
@@ -118,7 +110,7 @@ void routes_update(struct hop *hop)
         return;
     }
     if (!hop->route_count) {
-        make_routes(hop);
+        hop->route_count = make_routes(hop, hop->routes);
     }
     for (size_t i = 0; i < hop->route_count; i++) {
         struct relay_route *route = &hop->routes[i];
@@ -136,10 +128,57 @@ void routes_update(struct hop *hop)
     }
 }
 
+static struct relay_route *find_same(
+    struct relay_route *routes, size_t count, const struct relay_route *wanted)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(routes[i].name, wanted->name) &&
+            !strcmp(routes[i].listen_path, wanted->listen_path)) {
+            return &routes[i];
+        }
+    }
+    return NULL;
+}
+
+/* What stays keeps its place, and with it the relay its clients. */
+static void merge(struct hop *hop, struct relay_route fresh[HOP_ROUTES], size_t count)
+{
+    size_t free_slot = 2;
+    for (size_t i = 0; i < hop->route_count; i++) {
+        if (!find_same(fresh, count, &hop->routes[i])) {
+            relay_client_route_drop(hop->remote->manager->relay, &hop->routes[i]);
+            hop->routes[i] = (struct relay_route){0};
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct relay_route *same = find_same(hop->routes, hop->route_count, &fresh[i]);
+        if (same) {
+            same->wait_ms = fresh[i].wait_ms;
+            continue;
+        }
+        while (i >= 2 && hop->routes[free_slot].name[0]) {
+            free_slot++;
+        }
+        size_t slot = i < 2 ? i : free_slot;
+        hop->routes[slot] = fresh[i];
+        hop->route_count = slot < hop->route_count ? hop->route_count : slot + 1;
+    }
+}
+
+void routes_refresh(struct hop *hop)
+{
+    struct relay_route fresh[HOP_ROUTES] = {0};
+    if (hop->route_count) {
+        merge(hop, fresh, make_routes(hop, fresh));
+    }
+    routes_update(hop);
+}
+
 void routes_drop(struct hop *hop)
 {
     for (size_t i = 0; i < hop->route_count; i++) {
         relay_client_route_drop(hop->remote->manager->relay, &hop->routes[i]);
+        hop->routes[i] = (struct relay_route){0};
     }
     hop->route_count = 0;
 }
