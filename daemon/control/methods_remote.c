@@ -226,8 +226,9 @@ void add_tunnels(struct control *control, cJSON *object)
     cJSON *list = cJSON_AddArrayToObject(object, "tunnels");
     for (struct hop *hop = control->remote->hops; hop; hop = hop->next) {
         /* Clusters that nobody uses here are no news. */
-        if (hop->machine.wanted || hop->tunnel || hop->machine.state != HOP_DOWN ||
-            hop->machine.cause || hop->held_by[0]) {
+        if (!hop_is_gone(hop) &&
+            (hop->machine.wanted || hop->tunnel || hop->machine.state != HOP_DOWN ||
+                hop->machine.cause || hop->held_by[0])) {
             hop_revalidate(hop);
             cJSON_AddItemToArray(list, view_tunnel(hop));
         }

@@ -168,6 +168,12 @@ static void on_prepared(void *context, int code, const struct error *err)
 
 void hop_connect(struct hop *hop, bool attended)
 {
+    if (hop->orphaned) { /* it was kept while it was open */
+        hop->machine.wanted = false;
+        hop_store(hop);
+        fail(hop, LINK_CAUSE_CANCELLED, "it is not in gears.conf any more");
+        return;
+    }
     struct connect_job *job = calloc(1, sizeof *job);
     hop->connect_began_ms = clock_monotonic_ms();
     if (job) {

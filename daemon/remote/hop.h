@@ -110,7 +110,11 @@ void remote_reconfigure(struct remote *remote);
 /* Close every hop, for the end of everything. */
 void remote_close_all(struct remote *remote);
 bool remote_all_closed(const struct remote *remote);
-struct hop *remote_find(struct remote *remote, const char *cluster); /* NULL */
+/* NULL for one that is unknown, or gone. */
+struct hop *remote_find(struct remote *remote, const char *cluster);
+/* Closed, and of a cluster that the configuration does not know any more: kept only for whether
+ * its last login needed a human. */
+bool hop_is_gone(const struct hop *hop);
 const char *remote_closest(struct remote *remote, const char *cluster);
 
 struct hop_login_options {
@@ -176,6 +180,7 @@ void arrive_done(struct hop *hop, const char *report, int code, int status, cons
 void arrive_stop(struct hop *hop); /* its answer comes no more */
 /* routes.c */
 void routes_update(struct hop *hop);
+void routes_refresh(struct hop *hop); /* after a change of the configuration */
 void routes_drop(struct hop *hop);
 /* hop_store.c: state/<host>/hop/<cluster>.rec */
 void hop_store(struct hop *hop);
@@ -185,7 +190,6 @@ int hop_store_prompted(struct hop *hop);
 void hop_prompt_stored(
     struct hop *hop, const char *prompt_id, int code, const struct error *err);
 void hop_load(struct hop *hop); /* blocking */
-void routes_refresh(struct hop *hop); /* after a change of the configuration */
 /* hub.c: the right to run/<cluster>.sck. */
 /* Give it back if nothing here needs it now. */
 void hub_settle(struct hop *hop);

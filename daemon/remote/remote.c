@@ -1,5 +1,6 @@
 /* The set of hops: one for each configured cluster, found again when gearsd starts. */
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +16,24 @@ static bool is_idle(const struct hop *hop)
     return !hop->tunnel && !hop->preparing && !hop->machine.wanted && !hop->visitors;
 }
 
-/* Not one that is gone from the configuration, and closed: the next reading of it drops that.
- */
-struct hop *remote_find(struct remote *remote, const char *cluster)
+static struct hop *find(struct remote *remote, const char *cluster)
 {
     struct hop *hop = remote->hops;
-    while (
-        hop && (strcmp(hop->config->name, cluster) != 0 || (hop->orphaned && is_idle(hop)))) {
+    while (hop && strcmp(hop->config->name, cluster) != 0) {
         hop = hop->next;
     }
     return hop;
+}
+
+bool hop_is_gone(const struct hop *hop)
+{
+    return hop->orphaned && is_idle(hop);
+}
+
+struct hop *remote_find(struct remote *remote, const char *cluster)
+{
+    struct hop *hop = find(remote, cluster);
+    return hop && !hop_is_gone(hop) ? hop : NULL;
 }
 
 const char *remote_closest(struct remote *remote, const char *cluster)
@@ -79,6 +88,14 @@ static void drop(struct remote *remote, struct hop *hop)
     free(hop);
 }
 
+/* Where the last login needed a human, that must be known when the cluster comes back. */
+static void drop_if_gone(struct remote *remote, struct hop *hop)
+{
+    if (hop_is_gone(hop) && !hop->machine.human) {
+        drop(remote, hop);
+    }
+}
+
 /* An open hop keeps its way; bounds and names count at once. */
 static void refresh(struct hop *hop, const struct cluster_config *config)
 {
@@ -101,11 +118,12 @@ void remote_reconfigure(struct remote *remote)
         if (fresh) {
             refresh(hop, fresh);
         } else if (is_idle(hop)) {
-            drop(remote, hop);
+            hub_settle(hop);
+            drop_if_gone(remote, hop);
         }
     }
     for (size_t i = 0; i < config->cluster_count; i++) {
-        if (!remote_find(remote, config->clusters[i]->name)) {
+        if (!find(remote, config->clusters[i]->name)) {
             add(remote, config->clusters[i]);
         }
     }
@@ -116,12 +134,45 @@ static void restore(struct hop *hop)
 {
     hop_load(hop);
     place_load(&hop->remote->manager->home, hop->config->name, &hop->place);
-    bool running = tunnel_client_adopt(hop), needed = running || hop->machine.wanted;
+    bool running = tunnel_client_adopt(hop);
+    if (hop->orphaned && !running && hop->machine.wanted) {
+        hop->machine.wanted = false; /* nothing says how it would be reached */
+        hop_store(hop);
+    }
+    bool needed = running || hop->machine.wanted;
     if (hub_reclaim(hop, needed) && needed) {
         hop_store(hop);
         if (!running) {
             hop_apply(hop, HOP_RESTORED);
         }
+    }
+}
+
+/* What an earlier gearsd had of clusters that no file describes any more: open ones must be
+ * seen to be closed. */
+static void find_left(struct remote *remote)
+{
+    static const char *const patterns[][2] = {{"state", "hop/*.rec"}, {"run", "link/t-*.sck"}};
+    char pattern[PATH_MAX], cluster[NAME_MAX + 1];
+    for (size_t i = 0; i < 2; i++) {
+        glob_t found;
+        if (home_path(&remote->manager->home, pattern, patterns[i][0], "%s", patterns[i][1]) ||
+            glob(pattern, 0, NULL, &found)) {
+            continue;
+        }
+        for (size_t k = 0; k < found.gl_pathc; k++) {
+            const char *name = strrchr(found.gl_pathv[k], '/') + 1 + 2 * i;
+            snprintf(cluster, sizeof cluster, "%.*s", (int)strlen(name) - 4, name);
+            struct cluster_config *config = name_check(cluster, NULL) || find(remote, cluster)
+                                                ? NULL
+                                                : cluster_config_create(cluster);
+            struct hop *hop = config ? add(remote, config) : NULL;
+            if (hop) {
+                hop->orphaned = true;
+            }
+            cluster_config_destroy(config);
+        }
+        globfree(&found);
     }
 }
 
@@ -167,8 +218,11 @@ struct remote *remote_create(struct manager *manager, struct error *err)
             return NULL;
         }
     }
-    for (struct hop *hop = remote->hops; hop; hop = hop->next) {
+    find_left(remote);
+    for (struct hop *hop = remote->hops, *next; hop; hop = next) {
+        next = hop->next;
         restore(hop);
+        drop_if_gone(remote, hop);
     }
     network_watch(remote);
     await_found(remote);

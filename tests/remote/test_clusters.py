@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -254,4 +256,61 @@ def test_clusters_come_and_go(users: Users) -> None:
     assert users.run("status", "lab@far", check=False).returncode == 4
     conf.write_text(more)
     users.run("call", "Reload")
-    assert users.run("login", "far", check=False).returncode == 7
+
+    # That its logins need a human is still known.
+    server = users.centre.frontier.sshd
+    assert server
+    before = server.connections()
+    for words in (("login", "far"), ("start", "lab@far")):
+        assert users.run(*words, check=False).returncode == 7
+    assert server.connections() == before
+
+
+def test_a_cluster_that_went_while_gearsd_was_dead(users: Users) -> None:
+    far = HubUser(users.centre, users.centre.hub1, "far")
+    home = users.centre.gears.home
+    conf = home / "etc/gears.conf"
+    text = conf.read_text()
+    conf.write_text(f"{text}[cluster:far]\nhost = {FRONTIER}\nport = 38891\n")
+    far.login()
+    tunnels = far.tunnel_processes()
+    far.kill_daemon()
+    conf.write_text(text)
+    assert far.tunnel()["state"] == "up" and far.tunnel_processes() == tunnels
+    far.run("logout", "far")
+    wait_until(lambda: not far.tunnel_processes(), "the end of the tunnel")
+    wait_until(lambda: not (home / "run/far.lease").exists(), "the end of its lease")
+    assert far.status()["tunnels"] == []
+    assert far.run("login", "far", check=False).returncode == 4
+    # Nothing of it comes back by itself.
+    far.kill_daemon()
+    assert far.status()["tunnels"] == [] and not far.tunnel_processes()
+
+
+def test_a_reload_leaves_what_stays_as_it_is(users: Users) -> None:
+    users.andes.login()
+    run = users.centre.gears.home / "run"
+    conf = users.centre.gears.home / "etc/gears.conf"
+    text = conf.read_text()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(run / "andes.sck"))
+        first = files(run, "andes.sck")
+        for forward in ("tb", "tb dask", "dask", "dask tb"):
+            before = files(run, "andes+*.sck")
+            conf.write_text(f"{text}[cluster:andes]\nforward = {forward}\n")
+            users.run("call", "Reload")
+            wait_until(partial(is_forwarded, run, forward), forward)
+            after = files(run, "andes+*.sck")
+            assert {name: after[name] for name in after.keys() & before.keys()}.items() <= (
+                before.items()
+            ), forward
+            assert files(run, "andes.sck") == first
+
+
+def files(run: Path, pattern: str) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in run.glob(pattern)}
+
+
+def is_forwarded(run: Path, forward: str) -> bool:
+    names = {f"andes+{name}.sck" for name in forward.split()}
+    return files(run, "andes+*.sck").keys() == names
