@@ -254,6 +254,7 @@ def test_clusters_come_and_go(users: Users) -> None:
     users.run("logout", "far")
     assert users.run("login", "far", check=False).returncode == 4
     assert users.run("status", "lab@far", check=False).returncode == 4
+    users.run("call", "Reload")  # nothing of it is open
     conf.write_text(more)
     users.run("call", "Reload")
 
