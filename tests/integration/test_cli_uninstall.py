@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Gears
 from processes import alive, wait_until
+from records import leave_socket, record
 from terminal import Terminal
 
 SOURCE = Path(__file__).parents[2]
@@ -138,19 +139,6 @@ def test_another_hosts_gears_is_not_torn_out(gears: Gears) -> None:
     (other / "gearsd.lease").unlink()
     gears.run("uninstall", "--yes")
     assert not other.exists()
-
-
-def record(path: Path, **fields: object) -> Path:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = [f"{key}={value}\n" for key, value in fields.items()]
-    path.write_text(f"gears-record 1\n{''.join(lines)}end {len(lines)}\n")
-    return path
-
-
-def leave_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
 
 
 def test_what_hops_left_goes_too(gears: Gears) -> None:
