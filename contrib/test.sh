@@ -137,7 +137,7 @@ run_pytest() {
     GEARS_TEST_OLD_VENV=$old_venv
     export GEARS_BIN GEARS_TEST_VENV GEARS_TEST_OLD_VENV
     timeout --foreground -k 30 3600 "$venv/bin/python" -m pytest -p no:cacheprovider \
-        -o faulthandler_timeout=600 ${3:+-n "$3"} "$2"
+        -o faulthandler_timeout=600 ${3:+-n "$3" --maxschedchunk 1} "$2"
 }
 
 # test_folder BUILD FOLDER [SIDE BY SIDE]
@@ -151,10 +151,11 @@ test_folder() {
 }
 
 # The folders of tests as words for test_folder, the longest first: "release tunnel 4". All with
-# release programs; what strangers say is also heard by sanitized ones. A single connection to a
-# server waits for deadlines and silences nearly all the time, so four go on at once.
+# release programs; what strangers say is also heard by sanitized ones. Tests with a home or a relay
+# each share nothing; a single connection to a server waits for deadlines and silences nearly all
+# the time, so four go on at once.
 list_folders() {
-    echo release integration
+    echo release integration 2
     for kind in release debug; do
         echo "$kind tunnel 4"
         echo "$kind tunnel_login 3"
@@ -164,12 +165,13 @@ list_folders() {
         set -- "$folder"test_*.py
         case $name in
         integration | remote | tunnel | tunnel_login) ;;
+        adoption | hostile | relay | storage) echo "release $name 2" ;;
         *) [ ! -e "$1" ] || echo "release $name" ;;
         esac
     done
-    for name in relay hostile proto; do
-        echo "debug $name"
-    done
+    echo debug relay 2
+    echo debug hostile 2
+    echo debug proto
 }
 
 next_folder() {

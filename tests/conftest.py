@@ -107,6 +107,11 @@ class Gears:
         return "\n".join(f"--- {path}\n{path.read_text('utf-8', 'replace')}" for path in files)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first: the others go on beside it."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

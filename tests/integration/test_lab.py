@@ -238,6 +238,7 @@ def test_status_tells_the_last_activity_and_is_none(any_gears: Gears) -> None:
     wait_until(lambda: (activity() or "") >= known, "the activity told by a new gearsd")
 
 
+@pytest.mark.long
 def test_an_idle_kernel_is_culled_and_a_busy_one_is_not(any_gears: Gears) -> None:
     gears = any_gears
     with (gears.home / "etc/gears.conf").open("a") as config:

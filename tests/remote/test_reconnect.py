@@ -133,6 +133,7 @@ def test_a_new_client_finds_the_silence(olcf: Olcf) -> None:
 OUTAGE = sum(min(0.25 * 2**n, 12) for n in range(10))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("user", ["libssh2"], indirect=True)
 def test_no_connection_without_the_human(user: HubUser) -> None:
     user.login()
@@ -161,6 +162,7 @@ def test_restarted_sshd_ends_nothing(user: HubUser) -> None:
     assert user.tunnel()["state"] == "up" and user.olcf.passcodes_asked() == 1
 
 
+@pytest.mark.long
 def test_policy_ends_a_hop_in_time(olcf: Olcf) -> None:
     configure(olcf.gears, "max_age = 20s\n")
     with HubUser(olcf, olcf.hub1) as user:

@@ -90,6 +90,7 @@ def await_text(page: Page, words: str) -> None:
     page.wait(f"document.body.innerText.includes({words!r})", words)
 
 
+@pytest.mark.long
 def test_the_whole_story(olcf: Olcf, story: Story, tmp_path: Path) -> None:
     scientist, user = story.scientist, story.user
     scientist.write_notebook(NOTEBOOK, FIRST, SECOND)

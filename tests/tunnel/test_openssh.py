@@ -182,6 +182,7 @@ def test_a_killed_tunnel_leaves_nothing(server: Sshd, home: Path, target) -> Non
         assert ssh.folders() == [other]
 
 
+@pytest.mark.long
 def test_a_frozen_server_and_a_new_client(tunnel: Tunnel, server: Sshd, target) -> None:
     """Nothing is heard since it came: after 30 s it gets its page."""
     target.echo()
@@ -202,6 +203,7 @@ def test_a_frozen_server_and_a_new_client(tunnel: Tunnel, server: Sshd, target) 
     assert echoes(tunnel, target.path)
 
 
+@pytest.mark.long
 def test_a_quiet_service_is_no_frozen_server(tunnel: Tunnel, target) -> None:
     """It takes what a client says and does not answer for longer than an open may take."""
     with tunnel.connect(target.path) as client, target.accept() as end:

@@ -212,6 +212,7 @@ def test_a_login_is_cancelled(start: Start, server: Sshd) -> None:
     assert tunnel.exit_record()["text"] == "not wanted any more"
 
 
+@pytest.mark.long
 def test_a_login_ends_when_nobody_leads(start: Start, server: Sshd) -> None:
     """But one who comes within ten seconds finds it."""
     server.freeze(listener=True)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from processes import wait_until
 from sshd import Sshd
 from tunnel_link import Tunnel
@@ -127,6 +128,7 @@ def test_who_leaves_the_queue_is_not_connected(tunnel: Tunnel, server: Sshd, tar
             assert end.recv(1) == b"y", "nobody else is connected"
 
 
+@pytest.mark.long
 def test_the_deadline(tunnel: Tunnel, server: Sshd, target) -> None:
     """30 s, for who waits and for who is asked for; afterwards all goes on."""
     tunnel.settle()

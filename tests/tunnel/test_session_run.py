@@ -89,6 +89,7 @@ def test_too_much_noise(tunnel: Tunnel) -> None:
     assert tunnel.run(REPORT) == ANSWER
 
 
+@pytest.mark.long
 def test_a_command_that_says_nothing(tunnel: Tunnel, home: Path) -> None:
     """The next one may find the place still taken: that is said, and passes."""
     pid, told = tunnel.run_hanging(home)
