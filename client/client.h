@@ -99,8 +99,9 @@ bool json_bool(const cJSON *object, const char *key);
 /* The promised shape of a service in --json. */
 cJSON *json_service(const cJSON *service);
 
-/* Start NAME@CLUSTER or NAME as `gearsctl start` does, and wait until it is ready. */
-int service_start(struct cli *cli, const char *argument);
+/* Start NAME@CLUSTER or NAME as `gearsctl start` does, and wait until it is ready. may_login:
+ * somebody has just asked for it, and can log in where that is needed. */
+int service_start(struct cli *cli, const char *argument, bool may_login);
 
 int cmd_service(struct cli *cli, int argc, char **argv);
 int cmd_status(struct cli *cli, int argc, char **argv);

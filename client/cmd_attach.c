@@ -34,28 +34,49 @@ static int check_hub(const struct plan *plan, const cJSON *tunnel)
     return EXIT_FAILED;
 }
 
-static int read_cluster(struct cli *cli, struct plan *plan)
+static int read_cluster(struct cli *cli, struct plan *plan, bool *open)
 {
     cJSON *reply = NULL, *parameters = cJSON_CreateObject();
+    struct cli line = cli_fork(cli, "attach"); /* an older connection may be to a dead gearsd */
     cJSON_AddStringToObject(parameters, "cluster", plan->cluster);
-    target_leave(cli);
-    cli->subject = "attach";
-    int code = cli_call(cli, "Cluster", parameters, &reply);
+    int code = cli_call(&line, "Cluster", parameters, &reply);
+    cli_fork_end(&line);
     if (!code) {
         snprintf(plan->service, NAME_MOST, "%s", json_text(reply, "service"));
         snprintf(plan->argument, sizeof plan->argument, "%s@%s", plan->service, plan->cluster);
         plan->port = (int)json_number(reply, "port");
-        code = check_hub(plan, cJSON_GetObjectItemCaseSensitive(reply, "tunnel"));
+        const cJSON *tunnel = cJSON_GetObjectItemCaseSensitive(reply, "tunnel");
+        *open = tunnel_is_open(tunnel);
+        code = check_hub(plan, tunnel);
     }
     cJSON_Delete(reply);
     return code;
 }
 
-/* Idempotent: what is up is left as it is. */
+/* Idempotent: what is up is left as it is. Only for somebody who has just asked for it: it may
+ * log in. */
 static int make_it_so(struct cli *cli, struct plan *plan)
 {
-    int code = read_cluster(cli, plan);
-    code = code ? code : service_start(cli, plan->argument);
+    bool open;
+    int code = read_cluster(cli, plan, &open);
+    code = code ? code : service_start(cli, plan->argument, true);
+    target_leave(cli);
+    return code;
+}
+
+/* What was watched has gone, and perhaps nobody sits here: no more than what an open hop
+ * allows. One that is not open is shown, until somebody wants it. */
+static int go_on(struct cli *cli, struct plan *plan)
+{
+    bool open = false;
+    int code = read_cluster(cli, plan, &open);
+    if (code || !open) {
+        return code;
+    }
+    code = service_start(cli, plan->argument, false);
+    if (code && !read_cluster(cli, plan, &open) && !open) {
+        code = 0; /* it went together with what was lost */
+    }
     target_leave(cli);
     return code;
 }
@@ -83,8 +104,8 @@ static int watch_it(struct cli *cli, struct plan *plan)
         if ((!lost && end != LIVE_LOGIN) || (lost && ++losses > LOSSES_MOST)) {
             return lost ? EXIT_UNREACHABLE : end;
         }
-        int code = make_it_so(cli, plan);
-        if (code && end != LIVE_LOGIN) {
+        int code = lost ? go_on(cli, plan) : make_it_so(cli, plan);
+        if (code && lost) {
             return code;
         }
     }

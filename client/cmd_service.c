@@ -34,7 +34,7 @@ static int show_progress(struct cli *cli, const cJSON *reply, void *context)
 enum { WAIT_MS = 90000, PATIENCE_MS = 5000 };
 
 struct flags {
-    bool wait;
+    bool wait, alone;   /* alone: nobody may be there to log in */
     int64_t timeout_ms; /* −1: not given */
     const char *workspace, *env, *kind, *goal;
 };
@@ -163,7 +163,8 @@ static int one_service(
     char name[NAME_MOST];
     bool start = !strcmp(verb, "start");
     cJSON *reply;
-    int code = target_take(cli, argument, start ? TARGET_LOGIN : TARGET_OPEN, name);
+    bool login = start && !flags->alone;
+    int code = target_take(cli, argument, login ? TARGET_LOGIN : TARGET_OPEN, name);
     if (code) {
         return code;
     }
@@ -196,9 +197,9 @@ static int one_service(
     return code;
 }
 
-int service_start(struct cli *cli, const char *argument)
+int service_start(struct cli *cli, const char *argument, bool may_login)
 {
-    struct flags flags = {.wait = true, .timeout_ms = -1};
+    struct flags flags = {.wait = true, .alone = !may_login, .timeout_ms = -1};
     return one_service(cli, "start", argument, &flags);
 }
 

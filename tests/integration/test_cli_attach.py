@@ -111,6 +111,58 @@ def test_attach_sees_the_hop_go_and_logs_in_again(gears: Gears, andes: Hop) -> N
     assert len(andes.local.named("Login")) == 1
 
 
+def parked(andes: Hop) -> list[threading.Event]:
+    """All connections of this host's gearsd end when an event is set, as when it dies."""
+    ends = [threading.Event(), threading.Event()]
+    left = iter(ends)
+
+    def status(call: Call) -> None:
+        call.reply(True, epoch="e", seq=1, services=[], tunnels=[andes.tunnel])
+        end = next(left, None)
+        if end:
+            assert end.wait(60)
+            for connection in andes.local.connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    andes.local.methods["Status"] = status
+    return ends
+
+
+def test_attach_logs_in_for_nobody(gears: Gears, andes: Hop) -> None:
+    """This host's gearsd is replaced while the terminal waits in tmux: nobody is there to ask."""
+    ends = parked(andes)
+    with attach(gears) as screen:
+        screen.expect("lab@andes")
+        andes.tunnel.update(state="auth-needed", cause="auth-needed")
+        for end in ends:
+            screen.forget()
+            end.set()
+            screen.expect("Enter logs in, q leaves")
+        assert andes.local.named("Login") == []
+        screen.type("\n")
+        wait_until(lambda: andes.local.named("Login"), "a login that somebody wants")
+        screen.expect("lab@andes")
+        screen.type("q")
+        screen.wait()
+    assert [call["interactive"] for call in andes.local.named("Login")] == [True]
+
+
+def test_attach_loses_what_is_behind_the_hop_first(gears: Gears, andes: Hop) -> None:
+    """The far gearsd's connection ends before anybody has said that the hop did."""
+
+    def far(call: Call) -> None:
+        andes.tunnel.update(state="auth-needed", cause="auth-needed")
+        call.connection.shutdown(socket.SHUT_RDWR)
+
+    andes.far.methods["Status"] = far
+    with attach(gears) as screen:
+        screen.expect("Enter logs in, q leaves")
+        screen.type("q")
+        assert screen.wait() == 0
+    assert andes.local.named("Login") == []
+
+
 def everything_run() -> str:
     lines = ""
     for path in Path("/proc").glob("[0-9]*/cmdline"):

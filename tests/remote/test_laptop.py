@@ -133,6 +133,36 @@ def test_the_wrong_hub(laptop: Laptop) -> None:
     assert user.tunnel()["state"] == "up"
 
 
+def test_a_parked_attach_opens_no_connection(laptop: Laptop) -> None:
+    """In tmux, say, with nobody there: whatever becomes of gearsd, only a human logs in."""
+    olcf, user = laptop.olcf, laptop.user
+
+    def crash() -> None:
+        for pid in user.processes("gearsd"):
+            user.kill(pid, 9)
+
+    with user.at("attach", "andes") as screen:
+        screen.expect("Enter PASSCODE: ")
+        laptop.answer(screen)
+        screen.expect("lab@andes ready")
+        for pid in user.tunnel_processes():
+            user.kill(pid, 9)
+        screen.expect("Enter logs in")
+        before = [server.connections() for server in olcf.servers]
+        for end in (lambda: user.run("daemon", "restart"), crash):
+            screen.forget()
+            end()
+            screen.expect("Enter logs in")
+        assert [server.connections() for server in olcf.servers] == before
+        assert olcf.passcodes_asked() == 1
+        screen.type("\n")
+        screen.expect("Enter PASSCODE: ")
+        laptop.answer(screen)
+        screen.expect("lab@andes ready")
+        screen.type("q")
+        assert screen.wait() == 0
+
+
 def test_no_hub_at_all(laptop: Laptop) -> None:
     olcf = laptop.olcf
     with (olcf.gears.home / "etc/gears.conf").open("a") as conf:
