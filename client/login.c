@@ -95,8 +95,7 @@ static int hear_meanwhile(struct talk *talk, cJSON **prompt)
 }
 
 /* One answer; as hear_meanwhile, and −EXIT_INTERRUPTED after ^D. */
-static int ask_line(
-    struct talk *talk, const struct terminal *terminal, cJSON **prompt, size_t index)
+static int ask_line(struct talk *talk, struct terminal *terminal, cJSON **prompt, size_t index)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(*prompt, "prompts");
     const cJSON *line = cJSON_GetArrayItem(list, (int)index);

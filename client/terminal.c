@@ -12,6 +12,7 @@
 
 int terminal_open(struct terminal *terminal, struct error *err)
 {
+    terminal->unseen = false;
     terminal->fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (terminal->fd < 0) {
         return error_errno(err, -errno, "/dev/tty");
@@ -29,7 +30,7 @@ int terminal_open(struct terminal *terminal, struct error *err)
 void terminal_close(struct terminal *terminal)
 {
     if (terminal->fd >= 0) {
-        tcsetattr(terminal->fd, TCSANOW, &terminal->before);
+        tcsetattr(terminal->fd, terminal->unseen ? TCSAFLUSH : TCSANOW, &terminal->before);
         watch_set_terminal(NULL);
         close(terminal->fd);
         terminal->fd = -1;
@@ -63,9 +64,10 @@ void terminal_print(const struct terminal *terminal, const char *text)
     }
 }
 
-void terminal_set_echo(const struct terminal *terminal, bool echo)
+void terminal_set_echo(struct terminal *terminal, bool echo)
 {
     struct termios mode = terminal->before;
+    terminal->unseen = !echo;
     mode.c_lflag |= ICANON | ISIG | ECHO;
     if (!echo) {
         mode.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);

@@ -10,19 +10,23 @@
 #include "common/error.h"
 
 struct terminal {
-    int fd; /* −1: closed */
+    int fd;      /* −1: closed */
+    bool unseen; /* what is typed now is not shown */
     struct termios before;
 };
 
 /* 0, or a negative errno: there is none. */
 int terminal_open(struct terminal *terminal, struct error *err);
+/* What was typed unseen and not read is forgotten: half a PASSCODE is no command of the
+ * shell's.
+ */
 void terminal_close(struct terminal *terminal);
 
 /* Print what a peer said: newlines and tabs stay, other control characters and broken UTF-8
  * become visible. */
 void terminal_print(const struct terminal *terminal, const char *text);
 /* Whether what is typed is shown; what was typed before is forgotten. */
-void terminal_set_echo(const struct terminal *terminal, bool echo);
+void terminal_set_echo(struct terminal *terminal, bool echo);
 /* Single keys, unseen, instead of lines. */
 void terminal_set_keys(const struct terminal *terminal);
 

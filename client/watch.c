@@ -81,6 +81,7 @@ static void set_terminal_back(const struct shared *shared, const char *words)
 {
     int terminal = shared->quiet ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
     if (terminal >= 0) {
+        tcflush(terminal, TCIFLUSH); /* half a PASSCODE is no command of the shell's */
         tcsetattr(terminal, TCSANOW, &shared->terminal_before);
         (void)!write(terminal, words, strlen(words));
         close(terminal);

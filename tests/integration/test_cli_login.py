@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -146,6 +148,20 @@ def test_end_of_file_ends_the_login(gears: Gears, andes: Hop) -> None:
     login.answered.release()
 
 
+def test_a_login_that_is_ended_leaves_nothing_typed(gears: Gears, andes: Hop) -> None:
+    login = Login(andes, [ask("", "", Enter_PASSCODE=False)])
+    with terminal(gears, "login", "andes") as screen:
+        screen.expect("Enter PASSCODE: ")
+        screen.type("123")
+        for pid in gears.processes():
+            if core_limit(pid) != ["0", "0"]:  # the one that its shell waits for
+                os.kill(pid, signal.SIGTERM)
+        screen.wait()
+        assert screen.echoes()
+        assert screen.take_line() == "\n"
+    login.answered.release()
+
+
 def test_an_answer_has_a_bound(gears: Gears, andes: Hop) -> None:
     login = Login(andes, [ask("", "", PASSCODE=False)])
     with terminal(gears, "login", "andes") as screen:
@@ -175,6 +191,7 @@ def test_a_prompt_that_the_server_withdraws(gears: Gears, andes: Hop) -> None:
         assert screen.wait() == 1
         assert screen.echoes()
         assert "gearsctl: andes: the server closed the connection" in screen.output
+        assert screen.take_line() == "\n", "half a PASSCODE is left for the shell"
     assert andes.local.named("AnswerPrompt") == []
 
 

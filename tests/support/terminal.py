@@ -65,6 +65,11 @@ class Terminal:
     def echoes(self) -> bool:
         return bool(termios.tcgetattr(self.slave)[3] & termios.ECHO)
 
+    def take_line(self) -> str:
+        """What a shell that comes after the program would read as its first line."""
+        self.type("\n")
+        return os.read(self.slave, 4096).decode(errors="replace")
+
     def wait(self, timeout: float = 60) -> int:
         """The exit status; what was printed until then is in `output`."""
         status = self.process.wait(timeout)
