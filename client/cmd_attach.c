@@ -19,18 +19,28 @@ struct plan {
     char service[NAME_MOST];
     char argument[FULL_NAME_MOST]; /* service@cluster */
     int port;
+    bool laptop; /* a laptop's entry runs it */
 };
 
-/* A socket is of use only on the hub that bound it. 0 or an exit code. */
-static int check_hub(const struct plan *plan, const cJSON *tunnel)
+/* A socket is of use only on the hub that bound it: a laptop's forward must lead there too. 0
+ * or an exit code. */
+static int check_hub(const struct cli *cli, const struct plan *plan, const cJSON *tunnel)
 {
-    const char *holder = json_text(tunnel, "held_by");
+    const char *holder = json_text(tunnel, "held_by"), *name = plan->cluster;
+    char program[PATH_MAX];
     if (!*holder) {
         return 0;
     }
-    cli_say("attach: run/%s.sck is on %s; run: ssh %s -t gearsctl attach %s; or have it here: "
-            "gearsctl takeover %s",
-        plan->cluster, holder, holder, plan->cluster, plan->cluster);
+    if (plan->laptop) {
+        cli_say("attach: run/%s.sck is on %s; exit here, then on your laptop: ssh -o "
+                "HostName=%s %s-jupyter; or have it here: gearsctl takeover %s",
+            name, holder, holder, name, name);
+    } else {
+        home_program(&cli->home, program);
+        cli_say("attach: run/%s.sck is on %s; run: ssh %s -t %s attach %s; or have it here: "
+                "gearsctl takeover %s",
+            name, holder, holder, program, name, name);
+    }
     return EXIT_FAILED;
 }
 
@@ -47,7 +57,7 @@ static int read_cluster(struct cli *cli, struct plan *plan, bool *open)
         plan->port = (int)json_number(reply, "port");
         const cJSON *tunnel = cJSON_GetObjectItemCaseSensitive(reply, "tunnel");
         *open = tunnel_is_open(tunnel);
-        code = check_hub(plan, tunnel);
+        code = check_hub(cli, plan, tunnel);
     }
     cJSON_Delete(reply);
     return code;
@@ -122,10 +132,9 @@ static void arm_shell(void)
 int cmd_attach(struct cli *cli, int argc, char **argv)
 {
     struct plan plan = {0};
-    bool shell = false;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--shell")) {
-            shell = true;
+            plan.laptop = true;
         } else if (argv[i][0] == '-') {
             return command_unknown_option(argv[0], argv[i]);
         } else if (plan.cluster) {
@@ -137,7 +146,7 @@ int cmd_attach(struct cli *cli, int argc, char **argv)
     if (!plan.cluster) {
         return command_misuse(argv[0], "one CLUSTER is needed");
     }
-    if (shell && isatty(0)) {
+    if (plan.laptop && isatty(0)) {
         /* From here on: a failed login must not cost the first hop too. */
         arm_shell();
     }

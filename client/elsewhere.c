@@ -187,8 +187,10 @@ static size_t say_host(const struct elsewhere *all, size_t first)
         cli_say("%s%s %s held by %s; run: gearsctl status %s@%s", names, more, verb, host, one,
             cluster);
     } else {
-        cli_say("%s%s %s held by %s; run: ssh %s gearsctl status%s%s", names, more, verb, host,
-            host, *one ? " " : "", one);
+        char program[PATH_MAX];
+        home_program(&all->home, program);
+        cli_say("%s%s %s held by %s; run: ssh %s %s status%s%s", names, more, verb, host, host,
+            program, *one ? " " : "", one);
     }
     return count;
 }

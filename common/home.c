@@ -262,3 +262,16 @@ void home_drop_sockets(const struct home *home)
         }
     }
 }
+
+void home_program(const struct home *home, char out[PATH_MAX])
+{
+    char self[PATH_MAX];
+    snprintf(out, PATH_MAX, "%s/bin/gearsctl", home->root);
+    ssize_t n = access(out, X_OK) ? readlink("/proc/self/exe", self, sizeof self) : -1;
+    if (n > 0 && (size_t)n < sizeof self - sizeof "/gearsctl") {
+        self[n] = 0;
+        char *slash = strrchr(self, '/');
+        snprintf(slash ? slash : self, sizeof "/gearsctl", "/gearsctl");
+        snprintf(out, PATH_MAX, "%s", self);
+    }
+}

@@ -55,4 +55,8 @@ void home_drop_short(const struct home *home);
  * gearsd's lease only. Blocking. */
 void home_drop_sockets(const struct home *home);
 
+/* The path by which gearsctl is run on this or another host with the same home, whichever build
+ * is current: <root>/bin/gearsctl, else the one beside the running program. Blocking. */
+void home_program(const struct home *home, char out[PATH_MAX]);
+
 #endif

@@ -41,15 +41,17 @@ static void free_job(struct connect_job *job)
 static int claim(struct connect_job *job, struct error *err)
 {
     struct lease_seen by;
+    char program[PATH_MAX];
     const char *name = job->config->name;
     int code = lease_keep(&job->home, &job->lease, &by, err);
     if (code == 1) {
         job->lease.nonce[0] = 0;
         snprintf(job->held_by, sizeof job->held_by, "%s", by.node);
+        home_program(&job->home, program);
         return error_set(err, -EEXIST,
-            "%s is served by the hub %s; run: ssh %s -t gearsctl attach %s, or move it here: "
+            "%s is served by the hub %s; run: ssh %s -t %s attach %s, or move it here: "
             "gearsctl takeover %s",
-            name, job->held_by, job->held_by, name, name);
+            name, job->held_by, job->held_by, program, name, name);
     }
     return code;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,13 +125,36 @@ def test_the_wrong_hub(laptop: Laptop) -> None:
     olcf.write_names()
     before = [server.connections() for server in olcf.servers]
     with laptop.ssh("-o", f"HostName={HUBS}", "andes-jupyter") as window:
-        window.expect("run: ssh hub1.ccs")
-        line = next(row for row in window.output.splitlines() if "ssh hub1.ccs" in row)
-        assert "-t gearsctl attach andes" in line and "gearsctl takeover andes" in line
+        window.expect("gearsctl takeover andes")
+        found = re.search(r"on your laptop: (ssh [^;]+);", window.output)
+        assert found, window.output
         in_a_shell(window, olcf.hub2, 0)
     after = [server.connections() for server in olcf.servers]
     assert sum(after) == sum(before) + 1, "somebody logged in to the cluster from the wrong hub"
+    # What it says works as it stands: the forward leads to the hub with the socket.
+    with laptop.ssh(*found[1].split()[1:]) as window:
+        window.expect("lab@andes ready")
+        assert laptop.get("/api")[0] == 200
+        window.type("q")
+        in_a_shell(window, olcf.hub1, 0)
     assert user.tunnel()["state"] == "up"
+
+
+def test_the_wrong_hub_for_who_works_there(laptop: Laptop) -> None:
+    """On it attach and login name a line that works as it stands, whatever PATH is."""
+    olcf, user = laptop.olcf, laptop.user
+    user.login()
+    for words in (("attach", "andes"), ("login", "andes")):
+        said = olcf.hub2.run(*words, check=False).stderr
+        found = re.search(r"run: (ssh \S+ -t /\S+ attach andes)[;,]", said)
+        assert found, said
+        line = [*olcf.hub2.prefix, *found[1].split()]
+        with Terminal(line, olcf.hub2.environment) as window:
+            window.expect("Enter PASSCODE: ")
+            laptop.answer(window)
+            window.expect("lab@andes ready")
+            window.type("q")
+            assert window.wait() == 0
 
 
 def test_a_parked_attach_opens_no_connection(laptop: Laptop) -> None:
