@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "client/client.h"
+#include "common/service_record.h"
 
 struct entry {
     char alias[160], host[256], port[16];
@@ -86,18 +87,6 @@ static void append_word(char *out, size_t size, const char *word)
         out + n, size - n, "%s%s%s%s", n ? " " : "", plain ? "" : "'", word, plain ? "" : "'");
 }
 
-/* The name under which gearsctl stays, whichever build is current. */
-static void find_program(const struct cli *cli, char out[PATH_MAX])
-{
-    char folder[PATH_MAX - 16];
-    snprintf(out, PATH_MAX, "%s/bin/gearsctl", cli->home.root);
-    if (access(out, X_OK)) {
-        cli_program_dir(out);
-        snprintf(folder, sizeof folder, "%s", out);
-        snprintf(out, PATH_MAX, "%s/gearsctl", folder);
-    }
-}
-
 /* Whether a name may mean something outside of the site's own network. */
 static bool is_full_name(const char *name)
 {
@@ -142,7 +131,7 @@ static int fill_hub_entry(struct cli *cli, const cJSON *cluster, struct entry *e
     const char *name = json_text(cluster, "name"), *holder = json_text(tunnel, "held_by");
     snprintf(entry->alias, sizeof entry->alias, "%s-jupyter", name);
     snprintf(entry->socket, sizeof entry->socket, "%s/run/%s.sck", cli->home.root, name);
-    find_program(cli, program);
+    home_program(&cli->home, program);
     append_word(entry->command, sizeof entry->command, program);
     append_word(entry->command, sizeof entry->command, "attach");
     append_word(entry->command, sizeof entry->command, name);
@@ -159,31 +148,108 @@ static int fill_hub_entry(struct cli *cli, const cJSON *cluster, struct entry *e
     return check_socket(cli, entry->socket);
 }
 
+/* What the folders of a login node are called; its node name may lack the domain. 0 or a
+ * negative errno. */
+static int host_of(const struct home *home, const char *node, char host[HOST_NAME_SIZE])
+{
+    char path[PATH_MAX], label[HOST_NAME_SIZE];
+    int code = host_name_from(node, "", host, NULL);
+    snprintf(path, sizeof path, "%s/state/%s", home->root, host);
+    if (!code && access(path, F_OK)) {
+        snprintf(label, sizeof label, "%.*s", (int)strcspn(host, "."), host);
+        snprintf(path, sizeof path, "%s/state/%s", home->root, label);
+        if (!access(path, F_OK)) {
+            memcpy(host, label, sizeof label);
+        }
+    }
+    return code;
+}
+
+/* Whether the shared home says that the service is wanted on this host and has not ended there.
+ */
+static bool lives_on(const struct home *home, const char *host, const char *service)
+{
+    struct home there = *home;
+    char file[NAME_MOST + 8];
+    snprintf(there.host, sizeof there.host, "%s", host);
+    snprintf(file, sizeof file, "%s.rec", service);
+    return service_record_is_wanted(&there, file, NULL);
+}
+
+/* The login nodes by the names that the site pack has for them; where it has none, the common
+ * name may be that of a single one. */
+static const char *get_member(const cJSON *cluster, int index)
+{
+    const cJSON *members = cJSON_GetObjectItemCaseSensitive(cluster, "members");
+    int count = cJSON_GetArraySize(members);
+    return index < count              ? cJSON_GetStringValue(cJSON_GetArrayItem(members, index))
+           : index == 0 && count == 0 ? json_text(cluster, "host")
+                                      : NULL;
+}
+
+/* The login node whose socket the entry forwards to: where the service lives, else where a hop
+ * last found this user's services, else this host if it is one, else any. NULL: nobody knows a
+ * name of one. */
+static const char *choose_node(const struct cli *cli, const cJSON *cluster)
+{
+    const char *service = json_text(cluster, "service"), *node = json_text(cluster, "node");
+    const char *here = NULL, *name;
+    char host[HOST_NAME_SIZE];
+    node = is_full_name(node) ? node : ""; /* an address tells no folder of sockets */
+    if (*node && !host_of(&cli->home, node, host) && lives_on(&cli->home, host, service)) {
+        return node;
+    }
+    for (int i = 0; (name = get_member(cluster, i)); i++) {
+        if (host_of(&cli->home, name, host)) {
+            continue;
+        }
+        if (lives_on(&cli->home, host, service)) {
+            return name;
+        }
+        here = strcmp(host, cli->home.host) ? here : name;
+    }
+    if (*node || here) {
+        return *node ? node : here;
+    }
+    name = cJSON_GetStringValue(
+        cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(cluster, "members"), 0));
+    if (name) {
+        cli_say("%s lives on no login node of %s yet; this entry makes it live on %s", service,
+            json_text(cluster, "name"), name);
+    } else {
+        cli_say("%s: no login node is known by a name of its own; run there: gearsctl "
+                "ssh-config",
+            json_text(cluster, "name"));
+    }
+    return name;
+}
+
 /* Straight to the login node that holds the lab: no hub, the service's own socket there. */
 static int fill_direct_entry(struct cli *cli, const cJSON *cluster, struct entry *entry)
 {
     char host[HOST_NAME_SIZE], program[PATH_MAX];
-    struct error err;
-    const char *name = json_text(cluster, "name"), *node = json_text(cluster, "node");
-    const char *service = json_text(cluster, "service");
-    const char *member = cJSON_GetStringValue(
-        cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(cluster, "members"), 0));
+    const char *name = json_text(cluster, "name"), *service = json_text(cluster, "service");
     if (!json_bool(cluster, "direct")) {
         cli_say("%s: its site does not let laptops reach login nodes directly (direct = no); "
                 "run: gearsctl ssh-config %s",
             name, name);
         return EXIT_FAILED;
     }
-    node = *node ? node : member ? member : json_text(cluster, "host");
-    if (host_name_from(node, "", host, &err)) {
-        cli_say("%s: %s", name, err.text);
+    watch_home_begin(cli->home.root, "looking for the services of login nodes");
+    const char *node = choose_node(cli, cluster);
+    watch_end();
+    if (!node) {
+        return EXIT_FAILED;
+    }
+    if (host_of(&cli->home, node, host)) {
+        cli_say("%s: \"%s\" is no host's name", name, node);
         return EXIT_FAILED;
     }
     snprintf(entry->alias, sizeof entry->alias, "%s-direct", name);
     snprintf(entry->host, sizeof entry->host, "%s", node);
     snprintf(
         entry->socket, sizeof entry->socket, "%s/run/%s/%s.sck", cli->home.root, host, service);
-    find_program(cli, program);
+    home_program(&cli->home, program);
     append_word(entry->command, sizeof entry->command, program);
     append_word(entry->command, sizeof entry->command, "start");
     append_word(entry->command, sizeof entry->command, service);
@@ -251,5 +317,8 @@ int cmd_ssh_config(struct cli *cli, int argc, char **argv)
         }
     }
     cli->subject = argv[0];
+    if (direct && !cluster) {
+        return command_misuse(argv[0], "--direct needs a CLUSTER");
+    }
     return cluster ? print_cluster(cli, cluster, direct) : print_here(cli);
 }

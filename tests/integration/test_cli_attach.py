@@ -62,8 +62,8 @@ def test_attach_on_the_wrong_hub(gears: Gears, andes: Hop) -> None:
     result = gears.run("attach", "andes", check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        "gearsctl: attach: run/andes.sck is on hub2.ccs; run: ssh hub2.ccs -t gearsctl attach"
-        " andes; or have it here: gearsctl takeover andes\n"
+        "gearsctl: attach: run/andes.sck is on hub2.ccs; run: ssh hub2.ccs -t"
+        f" {gears.bin}/gearsctl attach andes; or have it here: gearsctl takeover andes\n"
     )
     assert andes.far.calls == []
 
@@ -193,7 +193,7 @@ def test_a_login_shell_follows(gears: Gears, andes: Hop, leave: str) -> None:
     andes.tunnel["held_by"] = "hub2.ccs"
     with attach(gears, "--shell") as screen:
         screen.expect("your shell> ")
-        assert "ssh hub2.ccs -t gearsctl attach andes" in screen.output
+        assert "on your laptop: ssh -o HostName=hub2.ccs andes-jupyter;" in screen.output
         screen.type("exit 6\n")
         assert screen.wait() == 6
 
@@ -261,7 +261,9 @@ def test_straight_to_the_login_node(gears: Gears, andes: Hop, tmp_path: Path) ->
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "direct = no" in refused.stderr
     andes.cluster["direct"] = True
-    entry = gears.run("ssh-config", "andes", "--direct").stdout
+    first = gears.run("ssh-config", "andes", "--direct")
+    assert "lab lives on no login node of andes yet" in first.stderr
+    entry = first.stdout
     found = options(entry, "andes-direct", tmp_path)
     assert found["hostname"] == ["andes-login1.example.org"]
     assert found["localforward"] == [f"38888 {gears.home}/run/andes-login1.example/lab.sck"]
@@ -269,6 +271,35 @@ def test_straight_to_the_login_node(gears: Gears, andes: Hop, tmp_path: Path) ->
     andes.cluster["node"] = "andes-login7.example.org"
     entry = gears.run("ssh-config", "andes", "--direct").stdout
     assert options(entry, "andes-direct", tmp_path)["hostname"] == ["andes-login7.example.org"]
+
+    # Without a hop, the shared home tells: a lab is wanted on another login node.
+    records = gears.home / "state/andes-login2.example/service"
+    records.mkdir(parents=True)
+    (records / "lab.rec").write_text("gears-record 1\nservice=lab\nwanted=1\nend 2\n")
+    entry = gears.run("ssh-config", "andes", "--direct")
+    assert entry.stderr == ""
+    found = options(entry.stdout, "andes-direct", tmp_path)
+    assert found["hostname"] == ["andes-login2.example.org"]
+    assert found["localforward"] == [f"38888 {gears.home}/run/andes-login2.example/lab.sck"]
+
+    # A common name without members is no node's name.
+    andes.cluster.update(members=[], node=None)
+    refused = gears.run("ssh-config", "andes", "--direct", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "gearsctl: andes: no login node is known by a name of its own; run there: gearsctl"
+        " ssh-config\n"
+    )
+
+
+def test_straight_to_this_host(gears: Gears, andes: Hop, tmp_path: Path) -> None:
+    """On a login node of a cluster that no hub is used for."""
+    host = andes.local.path.parent.name
+    andes.cluster.update(direct=True, members=["andes-login1.example.org", host])
+    entry = gears.run("ssh-config", "andes", "--direct").stdout
+    found = options(entry, "andes-direct", tmp_path)
+    assert found["hostname"] == [host]
+    assert found["localforward"] == [f"38888 {andes.local.path.parent}/lab.sck"]
 
 
 def test_a_socket_out_of_reach_is_refused(gears: Gears, andes: Hop) -> None:
@@ -343,4 +374,10 @@ def test_the_commands_of_the_original(gears: Gears, andes: Hop) -> None:
         "gearsctl ssh-config andes",
         "gearsctl attach andes",
         "gearsctl stop lab@andes",
+    ]
+    other = make(gears, "-n", *targets, "GEARSCTL=gearsctl", "CLUSTER=frontier").stdout
+    assert other.splitlines()[2:] == [
+        "gearsctl ssh-config frontier",
+        "gearsctl attach frontier",
+        "gearsctl stop lab@frontier",
     ]

@@ -234,6 +234,7 @@ static void test_shipped(void)
         if (CHECK(cluster && cluster->host && cluster->hosts)) {
             CHECK_INT(cluster->port, 38888 + (int)i);
             CHECK(cluster->packed && !cluster->said && !cluster->max_age_ms);
+            CHECK(!cluster->direct || cluster->members); /* else no node has a name */
         }
     }
     CHECK_INT(config ? (long long)config->cluster_count : 0, 3);
