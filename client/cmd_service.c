@@ -206,15 +206,21 @@ int service_start(struct cli *cli, const char *argument, bool may_login)
 int cmd_service(struct cli *cli, int argc, char **argv)
 {
     struct flags flags;
-    int count, worst = take_flags(argc, argv, &flags, &count);
-    for (int i = 1; i <= count && worst != EXIT_USAGE && worst != EXIT_NO_SUCH; i++) {
-        int code = one_service(cli, argv[0], argv[i], &flags);
+    int count, first = 0, code = take_flags(argc, argv, &flags, &count);
+    if (code) {
+        return code;
+    }
+    for (int i = 1; i <= count; i++) { /* each name, whatever became of the one before */
+        code = one_service(cli, argv[0], argv[i], &flags);
         if (!code && !strcmp(argv[0], "start") && !cli->remote) {
             elsewhere_say(&cli->home, argv[i]);
         }
-        worst = code ? code : worst;
+        first = first ? first : code;
+        if (code == EXIT_INTERRUPTED || (code == EXIT_UNREACHABLE && !cli->remote)) {
+            break; /* given up; or nobody is there to tell the rest */
+        }
     }
-    return worst;
+    return first;
 }
 
 int cmd_wait(struct cli *cli, int argc, char **argv)
