@@ -134,7 +134,7 @@ int cmd_complete(struct cli *cli, int argc, char **argv)
     int first = 1;
     watch_give_up_after(COMPLETE_PATIENCE_MS); /* a hung home must not hang a prompt */
     while (first < argc - 1 && *argv[first] == '-') {
-        first++;
+        first += strcmp(argv[first], "--color") ? 1 : 2;
     }
     if (first < argc - 1) {
         const struct command *command = command_find(argv[first]);

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include "client/client.h"
+#include "client/options.h"
 
 static const char globals[] =
     "--json                     one object with \"schema\": 1; streams: one object a line\n"
     "--no-autostart             do not start gearsd\n"
-    "--color=auto|always|never  auto: on a terminal, unless NO_COLOR is set or TERM is dumb\n";
+    "--color=auto|always|never  auto: on a terminal, unless NO_COLOR is set or TERM is dumb\n"
+    "A value may also stand behind its option: --color never, --timeout=90s, -n50.\n";
 
 static void help(FILE *out)
 {
@@ -73,6 +75,8 @@ static int take_globals(struct cli *cli, int argc, char **argv)
             cli->autostart = false;
         } else if (!raw && !strncmp(argv[i], "--color=", 8)) {
             colour = argv[i] + 8;
+        } else if (!raw && !strcmp(argv[i], "--color")) {
+            colour = i + 1 < argc ? argv[++i] : "";
         } else {
             argv[kept++] = argv[i];
         }
@@ -141,6 +145,11 @@ int main(int argc, char **argv)
     if (!command) {
         return unknown(name);
     }
-    return wants_help(argc, argv) ? command_help(command)
-                                  : run(&cli, command, argc - 1, argv + 1);
+    if (wants_help(argc, argv)) {
+        return command_help(command);
+    }
+    argv = options_split(command->name, command->usage, &argc, argv);
+    int code = argv ? run(&cli, command, argc - 1, argv + 1) : EXIT_USAGE;
+    free(argv);
+    return code;
 }
