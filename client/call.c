@@ -25,22 +25,48 @@ void cli_hint_build(const char *host, const char *build)
     }
 }
 
+/* One call more on the same connection; NULL when it is refused. An answer that is late would
+ * be taken for the next call's, so the connection goes too. */
+static cJSON *ask_quietly(struct cli *cli, const char *method, cJSON *parameters)
+{
+    char *error = NULL;
+    bool continues;
+    cJSON *reply = NULL;
+    if (varlink_client_send(cli->client, method, parameters, false, NULL) ||
+        varlink_client_receive(
+            cli->client, HELLO_TIMEOUT_MS, &reply, &error, &continues, NULL)) {
+        reply = NULL;
+        varlink_client_close(cli->client);
+        cli->client = NULL;
+    }
+    if (error) {
+        cJSON_Delete(reply);
+        reply = NULL;
+    }
+    free(error);
+    return reply;
+}
+
+bool cli_is_cluster(struct cli *cli, const char *name)
+{
+    cJSON *parameters = cJSON_CreateObject();
+    cJSON_AddStringToObject(parameters, "cluster", name);
+    cJSON *reply = ask_quietly(cli, "org.gears.Manager.Cluster", parameters);
+    bool found = reply != NULL;
+    cJSON_Delete(reply);
+    return found;
+}
+
 /* What gearsd does not understand: another build's fault, or that of who typed `call`. */
 static int say_incompatible(
     struct cli *cli, const char *method, const char *last, const cJSON *parameters)
 {
     const char *parameter = json_text(parameters, "parameter");
-    char *error = NULL, build[64] = "another";
-    bool continues;
-    cJSON *hello = NULL;
-    if (!varlink_client_send(cli->client, "org.gears.Manager.Hello", NULL, false, NULL) &&
-        !varlink_client_receive(
-            cli->client, HELLO_TIMEOUT_MS, &hello, &error, &continues, NULL)) {
-        snprintf(build, sizeof build, "%s",
-            *json_text(hello, "build") ? json_text(hello, "build") : build);
-    }
+    char build[64];
+    cJSON *hello = ask_quietly(cli, "org.gears.Manager.Hello", NULL);
+    snprintf(build, sizeof build, "%s",
+        *json_text(hello, "build") ? json_text(hello, "build") : "another");
     cJSON_Delete(hello);
-    free(error);
     if (!strcmp(build, GEARS_BUILD_ID) || cli->raw) {
         cli_say("%s: gearsd refuses the call: %s%s%s", method, last, *parameter ? " " : "",
             parameter);
@@ -62,6 +88,8 @@ static int say_cluster_error(struct cli *cli, const char *last, const cJSON *par
     const char *cluster = json_text(parameters, "cluster");
     const char *subject = cli->subject ? cli->subject : *cluster ? cluster : name;
     if (!strcmp(last, "NoSuchCluster")) {
+        const char *at = strchr(name, '@'); /* where a cluster alone is wanted */
+        hint = !*hint && at ? at + 1 : hint;
         cli_say("%s: no cluster \"%s\" is configured%s%s%s", subject, name,
             *hint ? "; did you mean " : "", hint,
             *hint ? "?" : "; gears.conf may hold a [cluster:NAME]");
@@ -119,6 +147,12 @@ static int say_error(
     char full[FULL_NAME_MOST];
     snprintf(full, sizeof full, "%s%s%s", name, *name ? at : "", *name ? cluster : "");
     last = last ? last + 1 : error;
+    if (!strcmp(last, "NoSuchService") && !cli->remote && cli_is_cluster(cli, name)) {
+        cli_say("%s is a cluster, not a service; see: gearsctl status @%s, or run: gearsctl "
+                "attach %s",
+            name, name, name);
+        return EXIT_NO_SUCH;
+    }
     if (!strcmp(last, "NoSuchService")) {
         cli_say("there is no service \"%s\"%s%s%s%s%s", full, *hint ? "; did you mean " : "",
             hint, *hint ? at : "", *hint ? cluster : "",

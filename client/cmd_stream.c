@@ -7,7 +7,7 @@
 #include "client/target.h"
 #include "common/clock.h"
 
-enum { LINES_MOST = 10000 };
+enum { LINES = 100, LINES_MOST = 10000, LIST_MS = 30000 };
 
 struct log_view {
     bool timestamps;
@@ -86,47 +86,59 @@ static int print_lines(struct cli *cli, const cJSON *reply, void *context)
     return code;
 }
 
-int cmd_logs(struct cli *cli, int argc, char **argv)
+struct log_order {
+    const char *argument; /* NAME, or NAME@CLUSTER */
+    bool follow, timestamps;
+    long long lines;  /* −1: not said */
+    int64_t since_ms; /* 0: not said */
+};
+
+/* 0, or EXIT_USAGE after a line. */
+static int take_log_options(int argc, char **argv, struct log_order *order)
 {
-    const char *name = NULL;
-    bool follow = false;
-    struct log_view view = {0};
     struct error err;
-    long long lines = 100;
-    int64_t since = 0;
+    *order = (struct log_order){.lines = -1};
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(argv[i], "-f") || !strcmp(argv[i], "--follow")) {
-            follow = true;
-        } else if (!strcmp(argv[i], "--timestamps")) {
-            view.timestamps = true;
-        } else if (!strcmp(argv[i], "-n") && value) {
-            if (integer_parse(argv[++i], 0, LINES_MOST, &lines, &err)) {
-                return command_misuse(argv[0], err.text);
-            }
-        } else if (!strcmp(argv[i], "--since") && value) {
-            if (duration_parse(argv[++i], &since, &err)) {
-                return command_misuse(argv[0], err.text);
-            }
-        } else if (!strcmp(argv[i], "-n") || !strcmp(argv[i], "--since")) {
+        bool lines = !strcmp(argv[i], "-n"), since = !strcmp(argv[i], "--since");
+        if ((lines || since) && i + 1 == argc) {
             char why[40];
             snprintf(why, sizeof why, "%s needs a value", argv[i]);
             return command_misuse(argv[0], why);
+        }
+        if (!strcmp(argv[i], "-f") || !strcmp(argv[i], "--follow")) {
+            order->follow = true;
+        } else if (!strcmp(argv[i], "--timestamps")) {
+            order->timestamps = true;
+        } else if (lines || since) {
+            int code = lines ? integer_parse(argv[++i], 0, LINES_MOST, &order->lines, &err)
+                             : duration_parse(argv[++i], &order->since_ms, &err);
+            if (code) {
+                return command_misuse(argv[0], err.text);
+            }
         } else if (argv[i][0] == '-') {
             return command_unknown_option(argv[0], argv[i]);
-        } else if (name) {
+        } else if (order->argument) {
             return command_misuse(argv[0], "one NAME only");
         } else {
-            name = argv[i];
+            order->argument = argv[i];
         }
     }
+    return order->argument ? 0 : command_misuse(argv[0], "a NAME is missing");
+}
+
+int cmd_logs(struct cli *cli, int argc, char **argv)
+{
+    struct log_order order;
     char bare[NAME_MOST];
-    int code = name ? target_take(cli, name, TARGET_OPEN, bare)
-                    : command_misuse(argv[0], "a NAME is missing");
+    int code = take_log_options(argc, argv, &order);
+    code = code ? code : target_take(cli, order.argument, TARGET_OPEN, bare);
     if (code) {
         return code;
     }
-    name = bare;
+    struct log_view view = {.timestamps = order.timestamps};
+    const char *name = bare;
+    /* Who names a time wants all since then. */
+    long long lines = order.lines >= 0 ? order.lines : order.since_ms ? LINES_MOST : LINES;
     if (!strcmp(name, "relay")) { /* it speaks in gearsd's log */
         view.prefix = "relay ";
         view.most = lines;
@@ -135,18 +147,55 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
     }
     cJSON *parameters = cli_name(name);
     cJSON_AddNumberToObject(parameters, "lines", (double)lines);
-    if (since) {
-        cJSON_AddNumberToObject(parameters, "since", (double)(clock_utc_us() - since * 1000));
+    if (order.since_ms) {
+        cJSON_AddNumberToObject(
+            parameters, "since", (double)(clock_utc_us() - order.since_ms * 1000));
     }
-    cJSON_AddBoolToObject(parameters, "follow", follow);
-    return cli_stream(cli, "Logs", parameters, follow ? -1 : 30000, print_lines, &view);
+    cJSON_AddBoolToObject(parameters, "follow", order.follow);
+    return cli_stream(cli, "Logs", parameters, order.follow ? -1 : LIST_MS, print_lines, &view);
 }
 
-/* With a name only what concerns it; gearsd's own events have none. */
+/* With a name only what concerns it: of a service, of gearsd, whose own events have none, or of
+ * a cluster's hop, whose events begin with its name. */
 static bool is_of(const cJSON *event, const char *name)
 {
-    const char *service = json_text(event, "service");
-    return !*name || !strcmp(*service ? service : "gearsd", name);
+    const char *service = json_text(event, "service"), *message = json_text(event, "message");
+    size_t length = strlen(name);
+    return !length || !strcmp(*service ? service : "gearsd", name) ||
+           (!*service && !strncmp(message, name, length) && message[length] == ':');
+}
+
+static bool holds(const cJSON *list, const char *key, const char *name)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (!strcmp(json_text(item, key), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether anything is called so: nothing would ever come of a slip of the pen. 0 or an exit
+ * code, the words said. */
+static int check_name(struct cli *cli, const char *name)
+{
+    cJSON *reply = NULL;
+    if (!*name || !strcmp(name, "gearsd")) {
+        return 0;
+    }
+    int code = cli_call(cli, "Status", cJSON_CreateObject(), &reply);
+    bool found =
+        !code && (holds(cJSON_GetObjectItemCaseSensitive(reply, "services"), "name", name) ||
+                     (!cli->remote && cli_is_cluster(cli, name)));
+    cJSON_Delete(reply);
+    if (code || found) {
+        return code;
+    }
+    code = cli_call(cli, "Status", cli_name(name), &reply); /* which says what there is */
+    cJSON_Delete(reply);
+    return code;
 }
 
 static int print_events(struct cli *cli, const cJSON *reply, void *context)
@@ -190,10 +239,11 @@ int cmd_events(struct cli *cli, int argc, char **argv)
         }
     }
     int code = argument ? target_take(cli, argument, TARGET_OPEN, name) : 0;
+    code = code ? code : check_name(cli, name);
     if (code) {
         return code;
     }
     cJSON *parameters = cJSON_CreateObject();
     cJSON_AddBoolToObject(parameters, "follow", follow);
-    return cli_stream(cli, "Events", parameters, follow ? -1 : 30000, print_events, name);
+    return cli_stream(cli, "Events", parameters, follow ? -1 : LIST_MS, print_events, name);
 }

@@ -40,13 +40,14 @@ const struct command commands[] = {
     {"logs", "logs NAME|gearsd|relay [-f] [-n N] [--since D] [--timestamps] [--json]",
         "output of a service, of gearsd or of its relay",
         "-f, --follow  go on with what comes\n"
-        "-n N          the newest N lines (100, at most 10000)\n"
+        "-n N          the newest N lines (100, with --since all, but at most 10000)\n"
         "--since D     only of the last D (10m, 2h)\n"
         "--timestamps  the time and the stream (o, e) before each line\n",
         "gearsctl logs lab -f", cmd_logs},
     {"events", "events [NAME] [-f] [--json]", "what happened to services",
         "-f, --follow  go on with what comes\n"
-        "NAME: only of that service, or gearsd; @CLUSTER: all behind a hop.\n",
+        "NAME: only of that service, of gearsd, or of a cluster's hop; @CLUSTER: all behind "
+        "it.\n",
         "gearsctl events -f", cmd_events},
     {"url", "url NAME [--open] [--json]", "the address to open, with its token",
         "--open  in a browser on this host ($BROWSER, else xdg-open), through a private page:\n"

@@ -228,6 +228,10 @@ def test_no_port_over_a_hop(gears: Gears, andes: Hop) -> None:
     assert result.returncode == 1
     assert f"{gears.home}/run/andes.sck" in result.stderr
     assert result.stderr.count("\n") == 1
+    other = gears.run("forward", "tb@andes", check=False)
+    assert other.returncode == 1
+    assert 'with "forward = tb" in [cluster:andes]' in other.stderr
+    assert f"LocalForward PORT {gears.home}/run/andes+tb.sck" in other.stderr
 
 
 def test_logs_and_events_over_a_hop(gears: Gears, andes: Hop) -> None:
@@ -240,8 +244,23 @@ def test_logs_and_events_over_a_hop(gears: Gears, andes: Hop) -> None:
     assert json.loads(gears.run("logs", "lab@andes", "--json").stdout)["cluster"] == "andes"
     every = [row.split("\t")[1] for row in gears.run("events", "@andes").stdout.splitlines()]
     assert every == ["lab@andes", "gearsd@andes", "tb@andes"]
-    one = [row.split("\t")[1] for row in gears.run("events", "tb@andes").stdout.splitlines()]
-    assert one == ["tb@andes"]
+    one = [row.split("\t")[1] for row in gears.run("events", "lab@andes").stdout.splitlines()]
+    assert one == ["lab@andes"]
+    wrong = gears.run("events", "lba@andes", "-f", check=False)
+    assert (wrong.returncode, wrong.stdout) == (4, "")
+    assert wrong.stderr == ('gearsctl: there is no service "lba@andes"; did you mean lab@andes?\n')
+
+
+def test_events_of_a_hop_by_its_clusters_name(gears: Gears, andes: Hop) -> None:
+    event = {"epoch": "e", "seq": 1, "at": 1_790_000_000_000_000, "event": "up"}
+    messages = ["andes: down → up", "frontier: down → up", "andes-2: down → up", "andes: silent"]
+    events = [{**event, "message": message} for message in messages]
+    events.append({**event, "service": "docs", "message": "andes: not a hop's"})
+    andes.local.methods["Events"] = replies(events=events)
+    shown = gears.run("events", "andes").stdout.splitlines()
+    assert [row.split("\t")[3] for row in shown] == ["andes: down → up", "andes: silent"]
+    assert len(gears.run("events", "gearsd").stdout.splitlines()) == 4
+    assert len(gears.run("events", "docs").stdout.splitlines()) == 1
 
 
 def test_status_shows_all_that_is_reached(gears: Gears, andes: Hop) -> None:
