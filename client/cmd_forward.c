@@ -39,11 +39,18 @@ static int take_options(int argc, char **argv, struct wish *wish)
 }
 
 /* A port of this host in front of a hop is for a laptop of its own; ours has the socket. */
-static int refuse_remote(const struct cli *cli, const struct wish *wish)
+static int refuse_remote(const struct cli *cli, const char *name)
 {
-    cli_say("%s: no loopback port leads over a hop; your laptop reaches it by "
-            "%s/run/%s.sck, see: gearsctl ssh-config %s",
-        wish->name, cli->home.root, target_cluster(cli), target_cluster(cli));
+    const char *cluster = target_cluster(cli);
+    if (!strcmp(name, json_text(target_tunnel(cli), "service"))) {
+        cli_say("%s: no loopback port leads over a hop; your laptop reaches it by "
+                "%s/run/%s.sck, see: gearsctl ssh-config %s",
+            cli->subject, cli->home.root, cluster, cluster);
+    } else {
+        cli_say("%s: no loopback port leads over a hop; with \"forward = %s\" in [cluster:%s], "
+                "add to the laptop's entry: LocalForward PORT %s/run/%s+%s.sck",
+            cli->subject, name, cluster, cli->home.root, cluster, name);
+    }
     return EXIT_FAILED;
 }
 
@@ -108,7 +115,7 @@ int cmd_forward(struct cli *cli, int argc, char **argv)
     }
     code = target_take(cli, wish.name, TARGET_LOOK, name);
     if (code || cli->remote) {
-        return cli->remote ? refuse_remote(cli, &wish) : code;
+        return cli->remote ? refuse_remote(cli, name) : code;
     }
     int port = current_port(cli, wish.name);
     if (port < 0) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/client.h"
 #include "client/program.h"
@@ -36,13 +37,37 @@ static int ask(const char *prompt, char *out, size_t size)
         return EXIT_INTERRUPTED;
     }
     if (code == -EMSGSIZE) {
-        cli_say("a password has at most 256 bytes");
+        cli_say("a password has at most 256 bytes; nothing was changed");
         return EXIT_FAILED;
     }
     if (code) {
         cli_say("no terminal; run: gearsctl password --stdin");
         return EXIT_HUMAN;
     }
+    return 0;
+}
+
+/* One line from standard input, past stdio, whose buffer would keep it. 0 or an exit code. */
+static int read_stdin(char *out, size_t size)
+{
+    size_t used = 0;
+    ssize_t n = 1;
+    while (n > 0 && used < size && !memchr(out, '\n', used)) {
+        n = read(0, out + used, size - used);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    char *end = memchr(out, '\n', used);
+    if (!end && used == size) {
+        cli_say("a password has at most 256 bytes; nothing was changed");
+        return EXIT_FAILED;
+    }
+    size_t length = end ? (size_t)(end - out) : used;
+    if (length == 0 || memchr(out, 0, length)) {
+        cli_say(length ? "a password has no NUL in it; nothing was changed"
+                       : "no password stands on standard input; nothing was changed");
+        return EXIT_FAILED;
+    }
+    explicit_bzero(out + length, size - length);
     return 0;
 }
 
@@ -55,8 +80,7 @@ int cmd_password(struct cli *cli, int argc, char **argv)
     }
     int code = 0;
     if (from_stdin) {
-        (void)!fgets(first, sizeof first - 1, stdin);
-        first[strcspn(first, "\n")] = 0;
+        code = read_stdin(first, sizeof first - 1);
         memcpy(second, first, sizeof second);
     } else {
         code = ask("New password for JupyterLab: ", first, sizeof first - 1);

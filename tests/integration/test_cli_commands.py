@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Gears
 from other_daemon import OLD, other_daemon
+from processes import wait_until
 from terminal import Terminal
 
 PROMISED = [
@@ -128,7 +129,19 @@ def test_the_list_names_what_there_is(gears: Gears) -> None:
         (("completion", "tcsh"), 2, "say bash, zsh or fish"),
         (("ssh-config", "zeus"), 4, 'no cluster "zeus"'),
         (("password",), 7, "gearsctl password --stdin"),
-        (("password", "--stdin"), 1, "the two differ or are empty; nothing was changed"),
+        (("password", "--stdin"), 1, "no password stands on standard input; nothing was changed"),
+        (("start", "lab", "--timeout=soon"), 2, '"soon"'),
+        (("start", "lab", "--no-wait=yes"), 2, "start: --no-wait takes no value; usage:"),
+        (("start", "lab", "--bogus=1"), 2, "start: unknown option --bogus=1; usage:"),
+        (("logs", "lab", "-nmany"), 2, '"many"'),
+        (("logs", "lab", "-fx"), 2, "logs: unknown option -fx; usage:"),
+        (("--color", "sometimes", "status"), 2, "say auto, always or never"),
+        (("ssh-config", "--direct"), 2, "ssh-config: --direct needs a CLUSTER; usage:"),
+        (("events", "lba"), 4, 'no service "lba"; did you mean lab?'),
+        (("events", "lba", "-f"), 4, 'no service "lba"; did you mean lab?'),
+        (("logs", "andes"), 4, "andes is a cluster, not a service; see: gearsctl status @andes"),
+        (("status", "andes"), 4, "gearsctl attach andes"),
+        (("attach", "lab@andes"), 4, 'attach: no cluster "lab@andes" is configured; did you mean'),
         (("remove", "lab"), 1, "lab"),
     ],
 )
@@ -147,6 +160,54 @@ def test_wrong_words(gears: Gears, words: tuple[str, ...], status: int, line: st
         assert out == ""
         assert error.startswith("gearsctl: ")
         assert error.count("\n") == 1
+
+
+def test_one_wrong_name_stops_nothing_else(gears: Gears) -> None:
+    for name in ("ta", "tb"):
+        gears.run("run", name, "--", "sleep", "1000")
+    result = gears.run("stop", "lba", "ta", "lbb", "tb", check=False)
+    assert (result.returncode, result.stderr.count("there is no service")) == (4, 2)
+    assert [gears.status(name)["state"] for name in ("ta", "tb")] == ["stopped", "stopped"]
+
+
+def test_options_as_people_write_them(gears: Gears) -> None:
+    say = "i=0; while [ $i -lt 150 ]; do echo line $i; i=$((i + 1)); done; exec sleep 1000"
+    gears.run("run", "tb", "--timeout=20s", "--kind=command", "--", "sh", "-c", say)
+    wait_until(lambda: "line 149" in gears.run("logs", "tb").stdout, "all its lines")
+    newest = [f"line {n}" for n in range(145, 150)]
+    for words in (("-n5",), ("-n", "5")):
+        assert gears.run("logs", "tb", *words).stdout.splitlines() == newest
+    follow = subprocess.Popen(
+        [str(gears.bin / "gearsctl"), "logs", "tb", "-fn", "5"],
+        env=gears.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert follow.stdout
+    assert [follow.stdout.readline().strip() for _ in range(5)] == newest
+    follow.terminate()
+    follow.communicate(timeout=20)
+    assert len(gears.run("logs", "tb").stdout.splitlines()) == 100
+    # Since then means all since then.
+    assert len(gears.run("logs", "tb", "--since=1h").stdout.splitlines()) >= 150
+    assert len(gears.run("logs", "tb", "--since=1h", "-n120").stdout.splitlines()) == 120
+    # What stands behind "--" is somebody else's.
+    gears.run("run", "echo", "--", "sh", "-c", "echo $0 $1; exec sleep 1000", "-n5", "--x=y")
+    wait_until(lambda: "-n5 --x=y" in gears.run("logs", "echo").stdout, "its words")
+
+
+@pytest.mark.parametrize("length", [256, 257, 400])
+def test_a_password_is_not_cut(gears: Gears, length: int) -> None:
+    result = gears.run("password", "--stdin", check=False, input="x" * length + "\n")
+    settings = gears.home / "user/.jupyter/jupyter_server_config.json"
+    if length <= 256:
+        assert result.returncode == 0, result.stderr
+    else:
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == (
+            "gearsctl: a password has at most 256 bytes; nothing was changed\n"
+        )
+        assert not settings.exists()
 
 
 def call(gears: Gears, method: str, parameters: str) -> subprocess.CompletedProcess[str]:
@@ -233,6 +294,7 @@ def test_colour_is_for_terminals_that_have_it(gears: Gears) -> None:
     assert not shows_colour(["status"], NO_COLOR="1", TERM="xterm")
     assert not shows_colour(["status"], NO_COLOR="", TERM="dumb")
     assert not shows_colour(["--color=never", "status"], **plain)
+    assert not shows_colour(["--color", "never", "status"], **plain)
     assert shows_colour(["status", "--color=always"], NO_COLOR="1", TERM="dumb")
     assert "\033[" not in gears.run("status").stdout
     assert gears.run("status").stdout.split("\t")[:2][0] in ("lab", "steady")
@@ -454,5 +516,4 @@ def test_a_home_that_is_read_only(gears: Gears) -> None:
 
 def test_the_entry_for_the_laptop(gears: Gears) -> None:
     entry = gears.run("ssh-config").stdout
-    assert gears.run("ssh-config", "--direct").stdout == entry
     assert re.search(r"^    LocalForward 38888 /.*/lab\.sck$", entry, re.MULTILINE)
