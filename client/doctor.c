@@ -3,6 +3,7 @@
 #include "client/doctor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,32 +25,33 @@ static const struct check {
     void (*run)(struct doctor *doctor);
     bool home; /* it looks below GEARS_HOME: pointless once that hangs */
     int bound_ms;
+    const char *slow; /* what else it waits for, said when it takes too long */
 } checks[] = {
-    {"home", check_home, true, BOUND_MS},
-    {"filesystem", check_filesystem, true, BOUND_MS},
-    {"writable", check_writable, true, BOUND_MS},
-    {"space", check_space, true, BOUND_MS},
-    {"socket-paths", check_socket_paths, true, BOUND_MS},
-    {"hop-paths", check_hop_paths, true, BOUND_MS},
-    {"short-folders", check_short_folders, true, BOUND_MS},
-    {"configuration", check_configuration, true, BOUND_MS},
-    {"lease", check_lease, true, BOUND_MS},
-    {"stale-sockets", check_stale_sockets, true, BOUND_MS},
-    {"hop-leases", check_hop_leases, true, BOUND_MS},
-    {"hop-sockets", check_hop_sockets, true, BOUND_MS},
-    {"strays", check_strays, true, BOUND_MS},
-    {"other-hosts", check_other_hosts, true, BOUND_MS},
-    {"daemon", check_daemon, true, 3 * BOUND_MS},
-    {"relay", check_relay, true, 3 * BOUND_MS},
-    {"builds", check_builds, true, BOUND_MS},
-    {"services", check_services, true, 2 * BOUND_MS},
-    {"hops", check_hops, true, BOUND_MS},
-    {"python", check_python, true, LONG_BOUND_MS},
-    {"clock", check_clock, true, BOUND_MS},
-    {"other-clocks", check_other_clocks, true, BOUND_MS},
-    {"descriptors", check_descriptors, false, BOUND_MS},
-    {"logout", check_logout, true, BOUND_MS},
-    {"forwarding", check_forwarding, false, BOUND_MS},
+    {"home", check_home, true, BOUND_MS, NULL},
+    {"filesystem", check_filesystem, true, BOUND_MS, NULL},
+    {"writable", check_writable, true, BOUND_MS, NULL},
+    {"space", check_space, true, BOUND_MS, NULL},
+    {"socket-paths", check_socket_paths, true, BOUND_MS, NULL},
+    {"hop-paths", check_hop_paths, true, BOUND_MS, NULL},
+    {"short-folders", check_short_folders, true, BOUND_MS, NULL},
+    {"configuration", check_configuration, true, BOUND_MS, "gearsd is slow to check it"},
+    {"lease", check_lease, true, BOUND_MS, NULL},
+    {"stale-sockets", check_stale_sockets, true, BOUND_MS, NULL},
+    {"hop-leases", check_hop_leases, true, BOUND_MS, NULL},
+    {"hop-sockets", check_hop_sockets, true, BOUND_MS, NULL},
+    {"strays", check_strays, true, BOUND_MS, NULL},
+    {"other-hosts", check_other_hosts, true, BOUND_MS, NULL},
+    {"daemon", check_daemon, true, 3 * BOUND_MS, "gearsd is slow"},
+    {"relay", check_relay, true, 3 * BOUND_MS, "gearsd or the relay is slow"},
+    {"builds", check_builds, true, 2 * BOUND_MS, "gearsd is slow"},
+    {"services", check_services, true, 2 * BOUND_MS, "gearsd is slow"},
+    {"hops", check_hops, true, BOUND_MS, "gearsd is slow"},
+    {"python", check_python, true, LONG_BOUND_MS, "an environment's Python is slow to start"},
+    {"clock", check_clock, true, BOUND_MS, NULL},
+    {"other-clocks", check_other_clocks, true, BOUND_MS, NULL},
+    {"descriptors", check_descriptors, false, BOUND_MS, NULL},
+    {"logout", check_logout, true, BOUND_MS, "the host's login manager is slow"},
+    {"forwarding", check_forwarding, false, BOUND_MS, NULL},
 };
 
 /* One report is one datagram of text: kind, message, remedy, separated by newlines. */
@@ -132,6 +135,54 @@ static bool collect(struct result *result, const struct check *check, int fd)
     }
 }
 
+/* Whether the home is what a check waits for: a look at it, in a process that may never end. */
+static bool home_answers(const char *root)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC)) {
+        return true;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct statvfs st;
+        close(ends[0]);
+        statvfs(root, &st);
+        _exit(0);
+    }
+    close(ends[1]);
+    struct pollfd item = {.fd = ends[0], .events = POLLIN}; /* it ends with the process */
+    bool answers = pid < 0 || poll(&item, 1, BOUND_MS) != 0;
+    close(ends[0]);
+    if (pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, answers ? 0 : WNOHANG);
+    }
+    return answers;
+}
+
+/* What it would have said is not known; why, as far as can be told. */
+static void report_slow(
+    struct doctor *doctor, const struct check *check, struct result *result, bool *home_hangs)
+{
+    const char *root = doctor->cli->home.root;
+    char text[2 * PATH_MAX + 300];
+    if (check->home && !home_answers(root)) {
+        *home_hangs = true;
+        snprintf(text, sizeof text,
+            "F\n%s did not answer within %d s; its file system hangs\n"
+            "ask those who run the file server, or wait until \"ls %s\" answers",
+            root, check->bound_ms / 1000, root);
+    } else {
+        snprintf(text, sizeof text,
+            "F\nthis check did not end within %d s: %s\ngearsctl doctor, once more; if it "
+            "stays "
+            "so, report it with: gearsctl doctor --bundle FILE",
+            check->bound_ms / 1000,
+            check->slow ? check->slow : "the host is busy, or a file system hangs");
+    }
+    take_report(result, check->name, text);
+}
+
 static void run_check(
     struct doctor *doctor, const struct check *check, struct result *result, bool *home_hangs)
 {
@@ -152,13 +203,7 @@ static void run_check(
     bool ended = pid < 0 || collect(result, check, ends[0]);
     close(ends[0]);
     if (pid > 0 && !ended) {
-        char text[PATH_MAX + 300];
-        snprintf(text, sizeof text,
-            "F\n%s did not answer within %d s; its file system hangs\n"
-            "ask those who run the file server, or wait until \"ls %s\" answers",
-            doctor->cli->home.root, check->bound_ms / 1000, doctor->cli->home.root);
-        take_report(result, check->name, text);
-        *home_hangs = check->home;
+        report_slow(doctor, check, result, home_hangs);
         kill(pid, SIGKILL);
     }
     int status = 0;

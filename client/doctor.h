@@ -26,15 +26,20 @@ void doctor_fixed(struct doctor *doctor, const char *remedy, const char *format,
 void doctor_note(struct doctor *doctor, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* What checks share; doctor_daemon.c. */
+/* What checks share; doctor_ask.c. */
 /* Connect and look at who listens. The peer's pid, −errno when nobody does. */
 pid_t doctor_listener(const char *path, int type);
+/* R, S, Z … as in proc(5); 0 when there is no such process. */
+char doctor_state_of(pid_t pid);
 /* One reply of gearsd's without starting it; NULL when there is none. Takes `parameters`. */
 cJSON *doctor_ask(struct doctor *doctor, const char *method, cJSON *parameters);
 bool doctor_daemon_runs(struct doctor *doctor);
 /* Whether what stands in run/, state/ or log/ under this name is a host's: "@cluster" is none.
  */
 bool doctor_is_host(const char *name);
+/* doctor_socket.c: how many keepers ("k-") or tunnels ("t-") answer: what runs with or without
+ * gearsd. */
+int doctor_count_helpers(struct doctor *doctor, const char *prefix);
 
 /* The checks. doctor_home.c: below GEARS_HOME. */
 void check_home(struct doctor *doctor);
@@ -45,7 +50,6 @@ void check_socket_paths(struct doctor *doctor);
 void check_short_folders(struct doctor *doctor);
 /* doctor_daemon.c: processes and what they say. */
 void check_lease(struct doctor *doctor);
-void check_stale_sockets(struct doctor *doctor);
 void check_other_hosts(struct doctor *doctor);
 void check_daemon(struct doctor *doctor);
 void check_builds(struct doctor *doctor);
@@ -67,8 +71,10 @@ void check_hop_paths(struct doctor *doctor);
 void check_hops(struct doctor *doctor);
 /* doctor_lease.c: which hub serves run/CLUSTER.sck. */
 void check_hop_leases(struct doctor *doctor);
-/* doctor_stray.c: sockets and processes that nobody answers for. */
+/* doctor_socket.c: sockets that nobody serves. */
+void check_stale_sockets(struct doctor *doctor);
 void check_hop_sockets(struct doctor *doctor);
+/* doctor_stray.c: processes that nobody answers for. */
 void check_strays(struct doctor *doctor);
 
 #endif

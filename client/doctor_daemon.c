@@ -2,97 +2,22 @@
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include "build_id.h"
 #include "client/doctor.h"
 #include "client/program.h"
 #include "common/clock.h"
 #include "common/lease.h"
-#include "common/proc.h"
-#include "common/unixsock.h"
 
-enum {
-    ANSWER_MS = 1500,
-    RELAY_TRIES = 20,
-    RELAY_PAUSE_MS = 100,
-    ENDING_TRIES = 50,
-    ENDING_PAUSE_MS = 20
-};
-
-static pid_t listener_once(const char *path, int type)
-{
-    struct ucred peer = {0};
-    int fd = unix_connect(path, type, true, NULL);
-    if (fd < 0) {
-        return fd;
-    }
-    int code = unix_peer(fd, &peer);
-    close(fd);
-    return code ? code : peer.pid;
-}
-
-static char state_of(pid_t pid)
-{
-    struct proc_stat stat;
-    return proc_stat_read(pid, &stat) ? 0 : stat.state;
-}
+enum { RELAY_TRIES = 20, RELAY_PAUSE_MS = 100 };
 
 static bool is_stopped(pid_t pid)
 {
-    char state = state_of(pid);
+    char state = doctor_state_of(pid);
     return state == 'T' || state == 't';
-}
-
-/* A killed process is a zombie while one of its threads is still on its way out, and that
-   thread holds the socket open: it is waited for. */
-pid_t doctor_listener(const char *path, int type)
-{
-    pid_t pid = listener_once(path, type);
-    for (int i = 0; i < ENDING_TRIES && pid > 0 && state_of(pid) == 'Z'; i++) {
-        poll(NULL, 0, ENDING_PAUSE_MS);
-        pid = listener_once(path, type);
-    }
-    return pid;
-}
-
-cJSON *doctor_ask(struct doctor *doctor, const char *method, cJSON *parameters)
-{
-    char path[PATH_MAX], full[80], *error = NULL;
-    bool continues;
-    cJSON *reply = NULL;
-    struct varlink_client *client = home_path(&doctor->cli->home, path, "run", "gearsd.sck")
-                                        ? NULL
-                                        : varlink_client_open(path, ANSWER_MS, NULL, NULL);
-    snprintf(full, sizeof full, "org.gears.Manager.%s", method);
-    if (!client) {
-        cJSON_Delete(parameters);
-        return NULL;
-    }
-    if (!varlink_client_send(client, full, parameters, false, NULL) &&
-        !varlink_client_receive(client, ANSWER_MS, &reply, &error, &continues, NULL) && error) {
-        cJSON_Delete(reply);
-        reply = NULL;
-    }
-    free(error);
-    varlink_client_close(client);
-    return reply;
-}
-
-bool doctor_daemon_runs(struct doctor *doctor)
-{
-    char path[PATH_MAX];
-    return !home_path(&doctor->cli->home, path, "run", "gearsd.sck") &&
-           doctor_listener(path, SOCK_STREAM) > 0;
-}
-
-bool doctor_is_host(const char *name)
-{
-    return name[0] != '.' && name[0] != '@' && strlen(name) < HOST_NAME_SIZE;
 }
 
 /* 1 its holder may live, 0 it is dead, a negative errno (−ENOENT: there is none); where =
@@ -130,66 +55,6 @@ void check_lease(struct doctor *doctor)
     }
 }
 
-/* Those are check_hop_sockets' matter. */
-static bool is_of_hop(const char *name)
-{
-    return name[0] && strchr("tfg", name[0]) && name[1] == '-';
-}
-
-static void check_stale(struct doctor *doctor, const char *part)
-{
-    char folder[PATH_MAX], path[PATH_MAX + 256], remedy[PATH_MAX + 264];
-    DIR *dir =
-        home_path(&doctor->cli->home, folder, "run", "%s", part) ? NULL : opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        size_t n = strlen(entry->d_name);
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (n < 5 || strcmp(entry->d_name + n - 4, ".sck") != 0 || is_of_hop(entry->d_name) ||
-            doctor_listener(path, SOCK_STREAM) != -ECONNREFUSED) {
-            continue; /* a datagram or seqpacket one gives EPROTOTYPE while somebody has it */
-        }
-        snprintf(remedy, sizeof remedy, "rm %s", path);
-        bool fixed = doctor->fix && !unlink(path);
-        (fixed ? doctor_fixed : doctor_find)(
-            doctor, remedy, "nobody listens on %s; its process is dead", path);
-    }
-    if (dir) {
-        closedir(dir);
-    }
-}
-
-/* How many keepers ("k-") or tunnels ("t-") answer: what runs with or without gearsd. */
-static int count_helpers(struct doctor *doctor, const char *prefix)
-{
-    char folder[PATH_MAX], path[PATH_MAX + 256];
-    int count = 0;
-    DIR *dir = home_path(&doctor->cli->home, folder, "run", "link") ? NULL : opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        count += !strncmp(entry->d_name, prefix, strlen(prefix)) &&
-                 doctor_listener(path, SOCK_SEQPACKET) > 0;
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return count;
-}
-
-/* Only after a gearsd that did not end by itself (what a clean end leaves is no fault), and not
- * while keepers or tunnels wait for its successor, which takes over every name. */
-void check_stale_sockets(struct doctor *doctor)
-{
-    static const char *const parts[] = {"", "own", "link"};
-    char path[PATH_MAX], where[200];
-    bool dead = !home_path(&doctor->cli->home, path, "run", "gearsd.lease") &&
-                judge_lease(doctor, path, where, sizeof where) == 0 &&
-                !doctor_daemon_runs(doctor) && !count_helpers(doctor, "k-") &&
-                !count_helpers(doctor, "t-");
-    for (size_t i = 0; dead && i < sizeof parts / sizeof *parts; i++) {
-        check_stale(doctor, parts[i]);
-    }
-}
-
 void check_other_hosts(struct doctor *doctor)
 {
     char folder[PATH_MAX], path[PATH_MAX + 300], where[200];
@@ -209,18 +74,20 @@ void check_other_hosts(struct doctor *doctor)
     }
 }
 
-static bool start_daemon(void)
+/* "gearsctl daemon VERB" by the gearsctl beside this one. */
+static bool run_daemon(const char *verb)
 {
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = 0;
-    return !program_run_quiet((const char *[]){self, "daemon", "start", NULL});
+    char folder[PATH_MAX], program[PATH_MAX + 16];
+    cli_program_dir(folder);
+    snprintf(program, sizeof program, "%s/gearsctl", folder);
+    return !program_run_quiet((const char *[]){program, "daemon", verb, NULL});
 }
 
 /* gearsd does not run: a fault if there is something to look after. */
 static void check_absent(struct doctor *doctor)
 {
-    int services = count_helpers(doctor, "k-"), hops = count_helpers(doctor, "t-");
+    int services = doctor_count_helpers(doctor, "k-"),
+        hops = doctor_count_helpers(doctor, "t-");
     char what[64];
     if (!services && !hops) {
         doctor_note(doctor, "gearsd does not run on %s, nor any service or hop",
@@ -232,7 +99,7 @@ static void check_absent(struct doctor *doctor)
     } else {
         snprintf(what, sizeof what, "%d services", services);
     }
-    bool fixed = doctor->fix && start_daemon();
+    bool fixed = doctor->fix && run_daemon("start");
     (fixed ? doctor_fixed : doctor_find)(doctor, "gearsctl daemon start",
         "%s %s without a gearsd to look after them", what, fixed ? "ran" : "run");
 }
@@ -276,11 +143,7 @@ void check_relay(struct doctor *doctor)
         snprintf(remedy, sizeof remedy, "kill -CONT %d", (int)pid);
         doctor_find(doctor, remedy, "the relay is stopped (pid %d): no page loads", (int)pid);
     } else if (pid <= 0 && pid != -EAGAIN) {
-        char self[PATH_MAX];
-        ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-        self[n > 0 ? n : 0] = 0;
-        bool fixed = doctor->fix &&
-                     !program_run_quiet((const char *[]){self, "daemon", "restart", NULL});
+        bool fixed = doctor->fix && run_daemon("restart");
         (fixed ? doctor_fixed : doctor_find)(doctor, "gearsctl daemon restart",
             "the relay does not answer on %s: no page loads", path);
     }

@@ -1,5 +1,4 @@
-/* doctor's checks of what dead or forgotten parts of hops leave: sockets that nobody serves,
- * processes that nobody can reach. */
+/* doctor's check of processes that nobody can reach: helpers without a socket of their own. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,105 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/doctor.h"
 #include "common/clock.h"
-#include "common/lease.h"
 #include "common/proc.h"
 
 enum { PEERS_MOST = 4096, FOUND_MOST = 64, YOUNG_MS = 5000, AGAIN_MS = 300 };
-
-/* Nobody listens on the socket `path`; *st tells which file that was. */
-static bool is_dead(const char *path, int type, struct stat *st)
-{
-    return !lstat(path, st) && S_ISSOCK(st->st_mode) &&
-           doctor_listener(path, type) == -ECONNREFUSED;
-}
-
-/* Remove the file that was found dead, not one that took its place meanwhile. What loses its
- * file all the same makes it again. */
-static bool remove_dead(const char *path, const struct stat *dead)
-{
-    struct stat now;
-    return !lstat(path, &now) && now.st_ino == dead->st_ino &&
-           now.st_ctim.tv_sec == dead->st_ctim.tv_sec &&
-           now.st_ctim.tv_nsec == dead->st_ctim.tv_nsec && !unlink(path);
-}
-
-static void report_dead(struct doctor *doctor, const char *path, const struct stat *st)
-{
-    char remedy[PATH_MAX + 300];
-    snprintf(remedy, sizeof remedy, "rm %s", path);
-    bool fixed = doctor->fix && remove_dead(path, st);
-    (fixed ? doctor_fixed : doctor_find)(
-        doctor, remedy, "nobody serves %s any more; its process is dead", path);
-}
-
-/* t-, f-: a tunnel's; g-: the relay's, which leads to gearsd there. */
-static void check_links(struct doctor *doctor)
-{
-    char folder[PATH_MAX], path[PATH_MAX + 300];
-    DIR *dir = home_path(&doctor->cli->home, folder, "run", "link") ? NULL : opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        const char *name = entry->d_name;
-        size_t length = strlen(name);
-        struct stat st;
-        snprintf(path, sizeof path, "%s/%s", folder, name);
-        if (length > 6 && strchr("tfg", name[0]) && name[1] == '-' &&
-            !strcmp(name + length - 4, ".sck") &&
-            is_dead(path, name[0] == 'g' ? SOCK_STREAM : SOCK_SEQPACKET, &st)) {
-            report_dead(doctor, path, &st);
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
-}
-
-/* run/CLUSTER.sck and run/CLUSTER+SERVICE.sck: on a shared home, only their holder may judge.
- */
-static void check_public(struct doctor *doctor)
-{
-    const struct home *home = &doctor->cli->home;
-    char folder[PATH_MAX], path[PATH_MAX + 300], right[PATH_MAX], cluster[NAME_MAX + 1];
-    struct lease_seen lease;
-    snprintf(folder, sizeof folder, "%s/run", home->root);
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        size_t length = strlen(entry->d_name);
-        struct stat st;
-        if (length < 5 || strcmp(entry->d_name + length - 4, ".sck") != 0) {
-            continue;
-        }
-        snprintf(cluster, sizeof cluster, "%.*s", (int)length - 4, entry->d_name);
-        cluster[strcspn(cluster, "+")] = 0;
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (name_check(cluster, NULL) || !is_dead(path, SOCK_STREAM, &st)) {
-            continue;
-        }
-        lease_path(home, cluster, right);
-        int code = lease_look(home, right, &lease);
-        if (!code && lease.here) {
-            report_dead(doctor, path, &st);
-        } else if (code == -ENOENT) {
-            doctor_note(doctor,
-                "nobody here serves %s, and no host has the right to it; gearsctl login %s "
-                "makes it anew",
-                path, cluster);
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
-}
-
-void check_hop_sockets(struct doctor *doctor)
-{
-    check_links(doctor);
-    check_public(doctor);
-}
 
 /* Who serves this home's link sockets. */
 struct peers {

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -148,3 +149,22 @@ def test_a_hung_home_does_not_hang_doctor(gears: Gears) -> None:
         assert time.monotonic() - began < 20
         out = (gears.home / "out").read_text()
         assert f"{home} did not answer within 2 s; its file system hangs" in out
+
+
+def test_what_is_slow_is_not_called_a_hung_home(gears: Gears) -> None:
+    folder = gears.home / "slow"
+    folder.mkdir()
+    shutil.copy(gears.bin / "gearsctl", folder)
+    (folder / "gearsd").write_text(f"#!/bin/sh\necho $$ >> {folder}/pids\nexec sleep 1000\n")
+    (folder / "gearsd").chmod(0o700)
+    words = [str(folder / "gearsctl"), "doctor", "--json", "--bundle", str(folder / "b.tar.gz")]
+    result = subprocess.run(words, env=gears.environment, capture_output=True, text=True)
+    try:
+        findings = {f["check"]: f["message"] for f in json.loads(result.stdout)["findings"]}
+        assert "this check did not end within 2 s" in findings["configuration"]
+        assert "hangs" not in str(findings), findings
+        assert "python" in str(json.loads(result.stdout)["notes"]), "later checks were left out"
+        assert (folder / "b.tar.gz").exists()
+    finally:
+        for pid in (folder / "pids").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
