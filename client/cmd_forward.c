@@ -113,7 +113,7 @@ int cmd_forward(struct cli *cli, int argc, char **argv)
     if (code) {
         return code;
     }
-    code = target_take(cli, wish.name, TARGET_LOOK, name);
+    code = target_take_service(cli, wish.name, TARGET_LOOK, name);
     if (code || cli->remote) {
         return cli->remote ? refuse_remote(cli, name) : code;
     }

@@ -164,7 +164,7 @@ static int one_service(
     bool start = !strcmp(verb, "start");
     cJSON *reply;
     bool login = start && !flags->alone;
-    int code = target_take(cli, argument, login ? TARGET_LOGIN : TARGET_OPEN, name);
+    int code = target_take_service(cli, argument, login ? TARGET_LOGIN : TARGET_OPEN, name);
     if (code) {
         return code;
     }
@@ -228,7 +228,7 @@ int cmd_wait(struct cli *cli, int argc, char **argv)
     struct flags flags;
     char name[NAME_MOST];
     int count, code = take_flags(argc, argv, &flags, &count);
-    if (code || (code = target_take(cli, argv[1], TARGET_OPEN, name))) {
+    if (code || (code = target_take_service(cli, argv[1], TARGET_OPEN, name))) {
         return code;
     }
     cJSON *parameters = cli_name(name);
@@ -253,7 +253,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
     if (split + 1 >= argc || count != 1) {
         return command_misuse(argv[0], "a NAME, then -- and a command are needed");
     }
-    if ((code = target_take(cli, argv[1], TARGET_OPEN, name))) {
+    if ((code = target_take_service(cli, argv[1], TARGET_OPEN, name))) {
         return code;
     }
     cJSON *parameters = cli_name(name);
@@ -283,7 +283,7 @@ int cmd_signal(struct cli *cli, int argc, char **argv)
     if (signal_parse(argv[2], &number, &err)) {
         return command_misuse(argv[0], err.text);
     }
-    int code = target_take(cli, argv[1], TARGET_OPEN, name);
+    int code = target_take_service(cli, argv[1], TARGET_OPEN, name);
     if (code) {
         return code;
     }

@@ -230,8 +230,8 @@ static int fill_direct_entry(struct cli *cli, const cJSON *cluster, struct entry
     char host[HOST_NAME_SIZE], program[PATH_MAX];
     const char *name = json_text(cluster, "name"), *service = json_text(cluster, "service");
     if (!json_bool(cluster, "direct")) {
-        cli_say("%s: its site does not let laptops reach login nodes directly (direct = no); "
-                "run: gearsctl ssh-config %s",
+        cli_say("%s: no laptop is known to reach its login nodes by their own names (direct = "
+                "no); run: gearsctl ssh-config %s",
             name, name);
         return EXIT_FAILED;
     }

@@ -131,7 +131,7 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
     struct log_order order;
     char bare[NAME_MOST];
     int code = take_log_options(argc, argv, &order);
-    code = code ? code : target_take(cli, order.argument, TARGET_OPEN, bare);
+    code = code ? code : target_take_service(cli, order.argument, TARGET_OPEN, bare);
     if (code) {
         return code;
     }

@@ -325,7 +325,7 @@ int cmd_url(struct cli *cli, int argc, char **argv)
         }
     }
     cJSON *reply = NULL;
-    int code = argument ? target_take(cli, argument, TARGET_OPEN, name)
+    int code = argument ? target_take_service(cli, argument, TARGET_OPEN, name)
                         : command_misuse(argv[0], "a NAME is missing");
     code = code ? code : cli_call(cli, "Url", cli_name(name), &reply);
     if (code) {

@@ -267,7 +267,7 @@ static int take_options(int argc, char **argv, struct doctor *doctor, const char
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--fix")) {
             doctor->fix = true;
-        } else if (!strcmp(argv[i], "--bundle") && i + 1 < argc) {
+        } else if (!strcmp(argv[i], "--bundle") && i + 1 < argc && *argv[i + 1]) {
             *bundle = argv[++i];
         } else if (!strcmp(argv[i], "--bundle")) {
             return command_misuse(argv[0], "--bundle needs a FILE");

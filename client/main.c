@@ -1,4 +1,5 @@
 /* gearsctl's entry: global options, help. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,8 +121,24 @@ static int run(struct cli *cli, const struct command *command, int argc, char **
     return code ? code : cli_flush();
 }
 
+/* A standard descriptor that our parent closed must not become one of our sockets. */
+static void fill_descriptors(void)
+{
+    for (int fd = open("/dev/null", O_RDWR); fd >= 0; fd = open("/dev/null", O_RDWR)) {
+        if (fd > 2) {
+            close(fd);
+            break;
+        }
+        if (fd == 1) { /* what is printed is lost, and that is an error */
+            close(fd);
+            fd = open("/dev/null", O_RDONLY);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    fill_descriptors();
     static const struct command complete = {.name = "__complete", .run = cmd_complete};
     struct cli cli = {.autostart = true};
     umask(077);

@@ -104,6 +104,16 @@ int target_take(
     return at ? find_cluster(cli, at + 1, wish) : 0;
 }
 
+int target_take_service(
+    struct cli *cli, const char *argument, enum target_wish wish, char name[NAME_MOST])
+{
+    if (!*argument || *argument == '@') {
+        cli_say("\"%.60s\" names no service; say NAME or NAME@CLUSTER", argument);
+        return EXIT_USAGE;
+    }
+    return target_take(cli, argument, wish, name);
+}
+
 int target_connect(struct cli *cli)
 {
     struct error err;

@@ -15,6 +15,9 @@ enum target_wish {
  * exit code; with TARGET_LOOK and an unreachable cluster cli->remote is set all the same. */
 int target_take(
     struct cli *cli, const char *argument, enum target_wish wish, char name[NAME_MOST]);
+/* The same where a service is meant: "@CLUSTER" alone is a usage error. */
+int target_take_service(
+    struct cli *cli, const char *argument, enum target_wish wish, char name[NAME_MOST]);
 /* Back to this host's gearsd. */
 void target_leave(struct cli *cli);
 /* The cluster calls go to; "" for this host. */

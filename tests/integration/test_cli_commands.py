@@ -141,6 +141,10 @@ def test_the_list_names_what_there_is(gears: Gears) -> None:
         (("events", "lba", "-f"), 4, 'no service "lba"; did you mean lab?'),
         (("logs", "andes"), 4, "andes is a cluster, not a service; see: gearsctl status @andes"),
         (("status", "andes"), 4, "gearsctl attach andes"),
+        (("stop", "@andes"), 2, '"@andes" names no service; say NAME or NAME@CLUSTER'),
+        (("start", "@andes"), 2, '"@andes" names no service'),
+        (("logs", "@andes"), 2, '"@andes" names no service'),
+        (("doctor", "--bundle="), 2, "doctor: --bundle needs a FILE"),
         (("attach", "lab@andes"), 4, 'attach: no cluster "lab@andes" is configured; did you mean'),
         (("remove", "lab"), 1, "lab"),
     ],
@@ -194,6 +198,16 @@ def test_options_as_people_write_them(gears: Gears) -> None:
     # What stands behind "--" is somebody else's.
     gears.run("run", "echo", "--", "sh", "-c", "echo $0 $1; exec sleep 1000", "-n5", "--x=y")
     wait_until(lambda: "-n5 --x=y" in gears.run("logs", "echo").stdout, "its words")
+
+
+def test_a_closed_stdout_is_no_socket_of_ours(gears: Gears) -> None:
+    script = 'exec "$0" status >&-'
+    words = ["sh", "-c", script, str(gears.bin / "gearsctl")]
+    result = subprocess.run(words, env=gears.environment, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "gearsctl: cannot write the output: Bad file descriptor\n",
+    )
 
 
 @pytest.mark.parametrize("length", [256, 257, 400])
