@@ -11,8 +11,9 @@
 #include "client/login.h"
 #include "client/target.h"
 #include "client/tunnels.h"
+#include "common/clock.h"
 
-enum { LOSSES_MOST = 5 };
+enum { LOSSES_MOST = 5, LOSSES_WITHIN_MS = 60000 };
 
 struct plan {
     const char *cluster;
@@ -106,7 +107,9 @@ static int watch_it(struct cli *cli, struct plan *plan)
 {
     int losses = 0;
     for (;;) {
+        int64_t began = clock_monotonic_ms();
         int end = live_show(cli, plan->service, plan->cluster);
+        losses = clock_monotonic_ms() - began < LOSSES_WITHIN_MS ? losses : 0;
         bool lost = end == LIVE_LOST || end == EXIT_UNREACHABLE;
         if (end == LIVE_QUIT) {
             return 0;

@@ -256,7 +256,7 @@ static int fill_direct_entry(struct cli *cli, const cJSON *cluster, struct entry
     size_t used = strlen(entry->command);
     snprintf(entry->command + used, sizeof entry->command - used, "; exec $SHELL -l");
     text_printf(&entry->comments,
-        "# %s lives on %s: this entry is of use for that login node only.\n"
+        "# For %s on %s: of use for that login node only.\n"
         "# It has a name of its own because of its RemoteCommand, which scp, rsync and VS "
         "Code\n"
         "# cannot use: they go on with the plain host name.\n",
