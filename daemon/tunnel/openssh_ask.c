@@ -265,6 +265,7 @@ int openssh_answer(
         return -ESTALE;
     }
     openssh->human = openssh->human || !asker->host_key;
+    openssh->tunnel->human = openssh->human; /* told from now on, however this ends */
     leave(asker);
     openssh->prompt_id[0] = 0;
     after(openssh);

@@ -62,6 +62,9 @@ def test_a_code_and_the_next_tokencode(ssh: SystemSsh, sshd: Sshd) -> None:
     assert "\nthen enter the new tokencode: " in second["PROMPT_TEXT"][0]
     for pid in [tunnel.pid, *processes(tunnel)]:
         assert code.encode() not in words(pid)
+    while (told := tunnel.wait_told("TUNNEL_STATE"))["TEXT"] != "answered, logging in":
+        assert told["HUMAN"] == 0
+    assert told["HUMAN"] == 1, "from the answer on, whatever comes of it"
     tunnel.order("TUNNEL_ANSWER", PROMPT_ID=second["PROMPT_ID"], ANSWER=token)
     up = tunnel.wait_state("UP")
     assert up["HUMAN"] == 1
