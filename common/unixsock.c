@@ -107,3 +107,27 @@ int unix_accept_same_uid(int listener, uid_t *peer_uid)
     }
     return fd;
 }
+
+int unix_file_note(const char *path, struct unix_file *file)
+{
+    struct stat st;
+    int code = lstat(path, &st) ? -errno : 0;
+    *file = code ? (struct unix_file){0} : (struct unix_file){st.st_dev, st.st_ino};
+    return code;
+}
+
+int unix_file_look(const char *path, const struct unix_file *file)
+{
+    struct unix_file now;
+    int code = unix_file_note(path, &now);
+    bool ours = file->inode && now.inode == file->inode && now.dev == file->dev;
+    return code ? code : ours ? 0 : -EEXIST;
+}
+
+void unix_file_remove(const char *path, struct unix_file *file)
+{
+    if (file->inode && !unix_file_look(path, file)) {
+        unlink(path);
+    }
+    *file = (struct unix_file){0};
+}

@@ -31,4 +31,20 @@ int unix_accept_same_uid(int listener, uid_t *peer_uid);
 /* The peer's credentials. 0 or a negative errno. */
 int unix_peer(int fd, struct ucred *peer);
 
+/* Which file a socket's path led to when it was bound: a successor may put its own there at any
+ * moment. All zero: none. While the socket is open no other file can get its numbers. */
+struct unix_file {
+    dev_t dev;
+    ino_t inode;
+};
+
+/* Note what stands at `path`; call it right after unix_listen or bind. 0 or a negative errno,
+ * `file` is none then. */
+int unix_file_note(const char *path, struct unix_file *file);
+/* 0: `file` stands there; -ENOENT: nothing; -EEXIST: another's; another negative errno: it
+ * cannot be told. */
+int unix_file_look(const char *path, const struct unix_file *file);
+/* Unlink `path` if `file` stands there; before the socket is closed. `file` is none then. */
+void unix_file_remove(const char *path, struct unix_file *file);
+
 #endif

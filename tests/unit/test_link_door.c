@@ -159,6 +159,26 @@ static void listens_again_after_a_cleaner(void)
     close(after);
 }
 
+static void leaves_another_s_file_alone(void)
+{
+    struct unix_file ours, none = {0};
+    CHECK_INT(unix_file_note(path, &ours), 0);
+    CHECK_INT(unix_file_look(path, &ours), 0);
+    CHECK_INT(unix_file_look(path, &none), -EEXIST);
+    unix_file_remove(path, &none);
+    CHECK_INT(unix_file_look(path, &ours), 0);
+    int other = unix_listen(path, SOCK_SEQPACKET, 1, NULL);
+    CHECK_INT(unix_file_look(path, &ours), -EEXIST);
+    unix_file_remove(path, &ours);
+    CHECK(!ours.inode);
+    CHECK_INT(unix_file_note(path, &ours), 0); /* the other's stands */
+    unix_file_remove(path, &ours);
+    CHECK_INT(unix_file_look(path, &ours), -ENOENT);
+    CHECK_INT(unix_file_note(path, &ours), -ENOENT);
+    CHECK(!ours.inode);
+    close(other);
+}
+
 int main(void)
 {
     char folder[PATH_MAX];
@@ -173,6 +193,7 @@ int main(void)
     bounds_who_waits();
     survives_lack_of_descriptors();
     listens_again_after_a_cleaner();
+    leaves_another_s_file_alone();
     link_door_close(&door);
     CHECK(door.epoll == -1 && door.listener == -1);
     scratch_remove(folder);
