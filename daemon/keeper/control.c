@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "build_id.h"
-#include "common/unixsock.h"
 #include "daemon/keeper/keeper.h"
 
 static void add_exit(struct keeper *keeper, struct link_frame *frame)
@@ -20,13 +19,13 @@ static void add_exit(struct keeper *keeper, struct link_frame *frame)
         link_frame_u64(frame, LINK_TAG_EXIT_SIGNAL, (uint64_t)WTERMSIG(keeper->status));
     }
     link_frame_u64(frame, LINK_TAG_EXIT_AT, (uint64_t)keeper->exit_at_us);
-    if (keeper->lost[0] && !keeper->record_running) {
+    if (keeper->lost[0]) {
         link_frame_string(frame, LINK_TAG_LOST, keeper->lost);
     }
     if (keeper->survivors[0]) {
         link_frame_string(frame, LINK_TAG_SURVIVORS, keeper->survivors);
     }
-    if (keeper->record_trouble[0] && !keeper->record_running) {
+    if (keeper->record_trouble[0]) {
         link_frame_string(frame, LINK_TAG_TEXT, keeper->record_trouble);
     } else if (keeper->record_waits) {
         link_frame_string(frame, LINK_TAG_TEXT,
@@ -93,32 +92,23 @@ void control_drop(struct keeper *keeper)
     }
 }
 
-static bool is_bound(const struct keeper *keeper)
-{
-    struct stat now;
-    return keeper->door.listener >= 0 && !stat(keeper->orders.link_path, &now) &&
-           now.st_ino == keeper->bound.st_ino && now.st_dev == keeper->bound.st_dev;
-}
-
 int control_listen(struct keeper *keeper, struct error *err)
 {
-    if (is_bound(keeper)) {
+    const char *path = keeper->orders.link_path;
+    if (keeper->door.listener >= 0 && !unix_file_look(path, &keeper->bound)) {
         return 0; /* who waits in the backlog is not sent away */
     }
-    int code = link_door_listen(&keeper->door, keeper->orders.link_path, err);
-    if (code) {
-        return code;
+    int code = link_door_listen(&keeper->door, path, err);
+    if (!code) {
+        unix_file_note(path, &keeper->bound);
     }
-    if (stat(keeper->orders.link_path, &keeper->bound)) {
-        keeper->bound = (struct stat){0};
-    }
-    return 0;
+    return code;
 }
 
 void control_unlisten(struct keeper *keeper)
 {
-    if (is_bound(keeper)) {
-        unlink(keeper->orders.link_path);
+    if (keeper->orders.link_path) {
+        unix_file_remove(keeper->orders.link_path, &keeper->bound);
     }
     link_door_close(&keeper->door);
 }

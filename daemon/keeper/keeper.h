@@ -9,12 +9,12 @@
 #include <regex.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "common/error.h"
 #include "common/link.h"
 #include "common/link_door.h"
+#include "common/unixsock.h"
 
 enum { LINE_LIMIT = 16384, RING_SIZE = 512 * 1024, STALL_MS = 1000, CLEAR_MS = 3000 };
 
@@ -33,9 +33,11 @@ struct stream {
     char *line; /* LINE_LIMIT bytes */
     size_t length;
     int64_t stamp_us; /* of the line's first byte */
+    size_t rest;      /* while draining: bytes still to be read */
 };
 
-/* The ring between the loop and the writer: whole formatted lines. */
+/* The ring between the loop and the writer: whole formatted lines. All but the descriptor is
+ * read and written under the lock. */
 struct ring {
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -47,7 +49,20 @@ struct ring {
     char bytes[RING_SIZE];
 };
 
-enum keeper_phase { PHASE_RUNNING, PHASE_ASKED, PHASE_KILLING, PHASE_EMPTY };
+/* In the order of an end. DRAINING: the tree is gone, what it printed last is taken. */
+enum keeper_phase { PHASE_RUNNING, PHASE_ASKED, PHASE_KILLING, PHASE_DRAINING, PHASE_EMPTY };
+
+/* What the record's thread is given and what it found; while it runs, it alone touches this. */
+struct record_job {
+    bool last, exited, stop_asked;
+    int status;
+    int64_t exit_at_us;
+    uint64_t dropped;
+    char survivors[256];
+    char lost[4096]; /* names of the kernels; "" until they are read */
+    bool failed;
+    char trouble[300]; /* why */
+};
 
 /* What is used at all times comes first and fits a page or two; a quiet service's keeper never
  * touches the rest. */
@@ -56,8 +71,8 @@ struct keeper {
     struct stream streams[2];
     int signal_fd, controller, notify_fd;
     struct link_door door;
-    struct stat bound; /* the door's file: a successor may put its own in its place */
-    bool paused;       /* a signal stopped the main process */
+    struct unix_file bound, notify_bound; /* the files of the door and of notify_fd */
+    bool paused;                          /* a signal stopped the main process */
     pid_t pid;
     uint64_t start_time;
     int64_t started_at_us, ready_at_us; /* ready_at_us: as gearsd said */
@@ -70,8 +85,10 @@ struct keeper {
     int status; /* of waitpid, once exited */
     int64_t exit_at_us;
 
+    struct stream *input_of; /* whose bytes were read and wait for room in the ring; or NULL */
+    size_t input_at, input_end;
     uint64_t dropped, dropped_told;
-    bool stalled;
+    bool stalled, had_data;
     uint64_t progress_seen;
     int64_t progress_ms, stall_told_ms;
 
@@ -81,9 +98,10 @@ struct keeper {
 
     struct ring ring; /* its bytes last */
     char lines[2][LINE_LIMIT];
-    char lost[4096];
+    char lost[4096]; /* as the record's thread found it */
     char survivors[256];
     char record_trouble[300];
+    struct record_job job;
 };
 
 /* spawn.c */
@@ -91,15 +109,23 @@ int orders_parse(const struct link_message *message, struct orders *orders, stru
 int keeper_spawn(struct keeper *keeper, struct error *err);
 /* output.c */
 void output_read(struct keeper *keeper, struct stream *stream);
-bool output_may_read(struct keeper *keeper); /* room in the ring, or dropping */
+/* Whether there is room in the ring for what was read, and for more; or it is dropped. False:
+ * the writer tells when there is. */
+bool output_may_read(struct keeper *keeper);
 void output_note(struct keeper *keeper, const char *text);
 void output_check_stall(struct keeper *keeper);
-void output_end(struct keeper *keeper); /* partial lines out */
+/* The tree is gone: take what is in the pipes now and no more, whoever else holds them. */
+void output_drain(struct keeper *keeper);
+bool output_drained(struct keeper *keeper); /* ask again whenever something happened */
 /* writer.c */
 int writer_start(struct keeper *keeper);
 bool ring_put(struct ring *ring, const char *line, size_t length);
+size_t ring_room(struct ring *ring);
+bool ring_rotated(struct ring *ring); /* since it was asked last */
+bool ring_done(struct ring *ring);    /* the writer has ended */
 /* record.c */
 void record_exit_start(struct keeper *keeper);
+void record_exit_read(struct keeper *keeper); /* its thread ended */
 /* tree.c */
 void tree_reap(struct keeper *keeper);
 void tree_stop(struct keeper *keeper, int signal, int64_t timeout_ms);

@@ -16,7 +16,6 @@
 
 #include "common/clock.h"
 #include "common/detach.h"
-#include "common/unixsock.h"
 #include "daemon/keeper/keeper.h"
 
 enum { LINK_FD = 3, ORDERLY_STOP_MS = 10000 };
@@ -54,6 +53,7 @@ static int open_notify(struct keeper *keeper, struct error *err)
         bind(keeper->notify_fd, (struct sockaddr *)&address, sizeof address)) {
         return error_errno(err, -errno, "cannot make %s", path);
     }
+    unix_file_note(path, &keeper->notify_bound);
     return 0;
 }
 
@@ -120,33 +120,8 @@ static void read_ring_event(struct keeper *keeper)
 {
     uint64_t count;
     (void)!read(keeper->ring.event_fd, &count, sizeof count);
-    if (keeper->ring.rotated) {
-        keeper->ring.rotated = false;
+    if (ring_rotated(&keeper->ring)) {
         control_tell(keeper, LINK_KEEPER_LOG_ROTATED);
-    }
-}
-
-/* The record thread ended: failed, wrote the first record, or the last. Values may add up. */
-static void read_record_event(struct keeper *keeper)
-{
-    uint64_t answer;
-    if (read(keeper->record_event_fd, &answer, sizeof answer) != (ssize_t)sizeof answer) {
-        return;
-    }
-    keeper->record_running = false;
-    keeper->record_durable = answer == 3;
-    if (keeper->phase != PHASE_EMPTY) {
-        if (answer == 1) {
-            record_exit_start(keeper);
-        }
-        return;
-    }
-    if (answer != 3) {
-        record_exit_start(keeper); /* due: the tree went meanwhile, or the disk was full */
-    }
-    if (!keeper->gone_told && (answer == 3 || answer == 1)) {
-        keeper->gone_told = true;
-        control_tell(keeper, LINK_KEEPER_GONE);
     }
 }
 
@@ -154,9 +129,9 @@ static int next_timeout(struct keeper *keeper)
 {
     int64_t now = clock_monotonic_ms(), until = keeper->deadline_ms;
     pthread_mutex_lock(&keeper->ring.lock);
-    bool data = keeper->ring.used > 0;
+    bool waits = keeper->ring.used > 0 && keeper->ring.want_room;
     pthread_mutex_unlock(&keeper->ring.lock);
-    if ((data && keeper->ring.want_room) || keeper->stalled) {
+    if (waits || keeper->stalled) {
         int64_t check = keeper->stalled ? now + STALL_MS / 4 : keeper->progress_ms + STALL_MS;
         until = until && until < check ? until : check;
     }
@@ -172,6 +147,7 @@ static bool may_end(const struct keeper *keeper)
 
 static void loop(struct keeper *keeper)
 {
+    bool first = false;
     while (!may_end(keeper)) {
         bool reads = output_may_read(keeper);
         struct pollfd items[] = {{.fd = keeper->signal_fd, .events = POLLIN},
@@ -183,9 +159,11 @@ static void loop(struct keeper *keeper)
             {.fd = keeper->ring.event_fd, .events = POLLIN},
             {.fd = keeper->record_event_fd, .events = POLLIN}};
         poll(items, sizeof items / sizeof *items, next_timeout(keeper));
+        first = !first; /* by turns: one that floods does not keep the other out */
         for (int i = 0; i < 2; i++) {
-            if (items[3 + i].revents && keeper->streams[i].fd >= 0) {
-                output_read(keeper, &keeper->streams[i]);
+            int which = first ? i : 1 - i;
+            if (items[3 + which].revents && keeper->streams[which].fd >= 0) {
+                output_read(keeper, &keeper->streams[which]);
             }
         }
         if (items[5].revents) {
@@ -198,7 +176,7 @@ static void loop(struct keeper *keeper)
             read_signals(keeper);
         }
         if (items[7].revents) {
-            read_record_event(keeper);
+            record_exit_read(keeper);
         }
         if (items[2].revents && items[2].fd == keeper->controller) {
             control_read(keeper);
@@ -219,11 +197,20 @@ static void end_writer(struct keeper *keeper)
     pthread_cond_signal(&keeper->ring.wake);
     pthread_mutex_unlock(&keeper->ring.lock);
     int64_t until = clock_monotonic_ms() + STALL_MS;
-    while (!keeper->ring.done && clock_monotonic_ms() < until) {
+    while (!ring_done(&keeper->ring) && clock_monotonic_ms() < until) {
         struct pollfd item = {.fd = keeper->ring.event_fd, .events = POLLIN};
         uint64_t count;
         poll(&item, 1, STALL_MS);
         (void)!read(keeper->ring.event_fd, &count, sizeof count);
+    }
+}
+
+/* A restart may bind these names at any moment: they go first, and only while they are ours. */
+static void remove_sockets(struct keeper *keeper)
+{
+    control_unlisten(keeper);
+    if (keeper->orders.notify_path) {
+        unix_file_remove(keeper->orders.notify_path, &keeper->notify_bound);
     }
 }
 
@@ -254,12 +241,9 @@ int main(void)
         keeper.progress_ms = clock_monotonic_ms();
         control_tell(&keeper, LINK_KEEPER_STARTED);
         loop(&keeper);
-        control_unlisten(&keeper); /* first: a restart may bind this name at any moment */
+        remove_sockets(&keeper);
         end_writer(&keeper);
     }
-    control_unlisten(&keeper);
-    if (keeper.notify_fd >= 0) {
-        unlink(keeper.orders.notify_path);
-    }
+    remove_sockets(&keeper);
     return code ? 1 : 0;
 }

@@ -50,9 +50,8 @@ static void set_phase(struct keeper *keeper, enum keeper_phase phase, int64_t de
 
 static void finish(struct keeper *keeper)
 {
-    set_phase(keeper, PHASE_EMPTY, clock_monotonic_ms() + STALL_MS);
-    output_end(keeper);
-    record_exit_start(keeper);
+    set_phase(keeper, PHASE_DRAINING, 0);
+    output_drain(keeper);
 }
 
 /* A signal stopped the main process, or continued it: said, for ill health ends nothing. */
@@ -89,7 +88,7 @@ void tree_reap(struct keeper *keeper)
             set_phase(keeper, PHASE_ASKED, clock_monotonic_ms() + CLEAR_MS);
         }
     }
-    if (pid < 0 && errno == ECHILD && keeper->exited && keeper->phase != PHASE_EMPTY) {
+    if (pid < 0 && errno == ECHILD && keeper->exited && keeper->phase < PHASE_DRAINING) {
         finish(keeper);
     }
 }
@@ -98,7 +97,7 @@ void tree_stop(struct keeper *keeper, int signal, int64_t timeout_ms)
 {
     int64_t deadline = clock_monotonic_ms() + timeout_ms;
     keeper->stop_asked = true;
-    if (keeper->phase == PHASE_EMPTY || keeper->phase == PHASE_KILLING) {
+    if (keeper->phase >= PHASE_KILLING) {
         return;
     }
     if (!keeper->exited && signal) {
@@ -110,25 +109,21 @@ void tree_stop(struct keeper *keeper, int signal, int64_t timeout_ms)
     }
 }
 
-void tree_step(struct keeper *keeper)
+/* The record takes long, or there was no thread to write it: that sets the deadline again. */
+static void step_empty(struct keeper *keeper)
 {
-    int64_t now = clock_monotonic_ms();
-    if (!keeper->deadline_ms || now < keeper->deadline_ms) {
-        return;
-    }
-    if (keeper->phase == PHASE_ASKED) {
-        kill_tree();
-        set_phase(keeper, PHASE_KILLING, now + KILL_STEP_MS);
-        return;
-    }
-    if (keeper->phase == PHASE_EMPTY && !keeper->gone_told) {
+    keeper->deadline_ms = 0;
+    if (!keeper->gone_told && !keeper->record_waits) {
         keeper->record_waits = true; /* said; gearsd waits for the record as we do */
         control_tell(keeper, LINK_KEEPER_EXITED);
     }
-    if (keeper->phase != PHASE_KILLING) {
-        keeper->deadline_ms = 0;
-        return;
+    if (!keeper->record_durable && !keeper->released) {
+        record_exit_start(keeper);
     }
+}
+
+static void step_killing(struct keeper *keeper, int64_t now)
+{
     static int64_t began;
     began = began ? began : now;
     if (now - began < KILL_MS) {
@@ -145,4 +140,22 @@ void tree_step(struct keeper *keeper)
         keeper->exit_at_us = clock_utc_us();
     }
     finish(keeper);
+}
+
+void tree_step(struct keeper *keeper)
+{
+    int64_t now = clock_monotonic_ms();
+    bool due = keeper->deadline_ms && now >= keeper->deadline_ms;
+    if (due && keeper->phase == PHASE_ASKED) {
+        kill_tree();
+        set_phase(keeper, PHASE_KILLING, now + KILL_STEP_MS);
+    } else if (due && keeper->phase == PHASE_KILLING) {
+        step_killing(keeper, now);
+    } else if (due && keeper->phase == PHASE_EMPTY) {
+        step_empty(keeper);
+    }
+    if (keeper->phase == PHASE_DRAINING && output_drained(keeper)) {
+        set_phase(keeper, PHASE_EMPTY, now + STALL_MS);
+        record_exit_start(keeper);
+    }
 }

@@ -36,6 +36,31 @@ bool ring_put(struct ring *ring, const char *line, size_t length)
     return fits;
 }
 
+size_t ring_room(struct ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    size_t room = RING_SIZE - ring->used;
+    pthread_mutex_unlock(&ring->lock);
+    return room;
+}
+
+bool ring_rotated(struct ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    bool rotated = ring->rotated;
+    ring->rotated = false;
+    pthread_mutex_unlock(&ring->lock);
+    return rotated;
+}
+
+bool ring_done(struct ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    bool done = ring->done;
+    pthread_mutex_unlock(&ring->lock);
+    return done;
+}
+
 static void tell_loop(struct ring *ring)
 {
     uint64_t one = 1;
@@ -84,9 +109,10 @@ static size_t peek(struct ring *ring, char *chunk)
     return length;
 }
 
-static void take(struct ring *ring, size_t length)
+static void take(struct ring *ring, size_t length, bool rotated)
 {
     pthread_mutex_lock(&ring->lock);
+    ring->rotated = ring->rotated || rotated;
     ring->head = (ring->head + length) % RING_SIZE;
     ring->used -= length;
     ring->written += length;
@@ -129,12 +155,12 @@ static void *writer_main(void *argument)
             continue;
         }
         done = 0;
-        if (segment.bytes >= keeper->orders.log_segment) {
+        bool full = segment.bytes >= keeper->orders.log_segment;
+        if (full) {
             close(segment.fd);
             segment.fd = -1;
-            ring->rotated = true;
         }
-        take(ring, length);
+        take(ring, length, full);
     }
     pthread_mutex_lock(&ring->lock);
     ring->done = true;

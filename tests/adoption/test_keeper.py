@@ -20,7 +20,7 @@ from link_frames import frame
 from once import Once
 from processes import alive, parent, tell, wait_until
 from raw_peer import connect
-from tracing import needs_strace
+from tracing import Tracer, needs_strace
 
 # A main process, a child, one in its own session, one double-forked, and one that ignores TERM;
 # all keep descriptor 9, the lock of Once.
@@ -265,3 +265,37 @@ def test_survivors_of_kill_are_named(gears: Gears) -> None:
     finally:
         os.kill(tracer.pid, signal.SIGKILL)
         tracer.wait()
+
+
+@needs_strace
+def test_a_keeper_without_a_free_thread_tries_again(gears: Gears) -> None:
+    """A user at the limit of processes when a service ends: how it ended is recorded later."""
+    once = Once(gears)
+    gears.run("start", "once")
+    keeper = parent(gears.status("once")["pid"])
+    with Tracer(keeper, "clone,clone3", "error=EAGAIN"):
+        stop = subprocess.Popen(
+            [str(gears.bin / "gearsctl"), "stop", "once"], env=gears.environment
+        )
+        wait_until(lambda: "no thread can be made" in message(gears), "the word about it")
+        assert not once.running()
+        assert stop.poll() is None
+    assert stop.wait(30) == 0
+    assert gears.status("once")["exit"]["signal"] == "TERM"
+    gears.kill_daemon()
+    assert gears.status("once")["exit"]["signal"] == "TERM"
+
+
+def test_output_held_open_from_outside_ends_with_the_tree(gears: Gears) -> None:
+    """Another process has the service's output open, and writes as fast as it can."""
+    Once(gears)
+    gears.run("start", "once")
+    pid = gears.status("once")["pid"]
+    with Path(f"/proc/{pid}/fd/1").open("wb", buffering=0) as output:
+        writer = subprocess.Popen(["yes", "from outside"], stdout=output, stderr=output)
+        try:
+            gears.run("stop", "once")
+            assert gears.status("once")["state"] == "stopped"
+        finally:
+            writer.kill()
+            writer.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -15,7 +16,7 @@ import pytest
 from chatter import Chatter
 from conftest import Gears
 from once import Once
-from processes import parent, wait_until
+from processes import alive, parent, wait_until
 from tracing import Tracer, needs_strace, thread_named
 
 needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
@@ -168,6 +169,24 @@ def test_what_fills_a_disk_can_be_stopped(gears: Gears, state: SmallDisk) -> Non
     assert gears.status("once")["state"] == "stopped"
 
 
+@needs_mounts
+def test_the_kernels_that_a_full_disk_does_not_record_are_named(
+    gears: Gears, state: SmallDisk
+) -> None:
+    with (gears.home / "etc/gears.conf").open("a") as conf:
+        conf.write("restart = no\n")
+    gears.run("start", "lab")
+    gears.client().start_notebook("analysis.ipynb")
+    server = gears.status()["pid"]
+    keeper = parent(server)
+    state.fill()
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: gears.status()["state"] == "failed", "the report", 30)
+    assert "analysis.ipynb (python3" in gears.status()["exit"]["lost"]
+    wait_until(lambda: not alive(keeper), "the end of a keeper that was released", 20)
+    state.empty()
+
+
 @needs_strace
 @pytest.mark.parametrize("call", ["write", "fsync", "close"])
 def test_a_quota_that_ends_anywhere_in_a_write(gears: Gears, call: str) -> None:
@@ -200,6 +219,61 @@ def test_a_full_log_holds_up_no_output(gears: Gears, log: SmallDisk, tmp_path: P
         return any(re.search(rb" g dropped \d+ bytes", path.read_bytes()) for path in logs)
 
     wait_until(noted, "the note")
+
+
+# Says that it is ready once its folder has the file "go".
+NOTIFIES = """
+import os, socket, time
+print("up", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.02)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+    link.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+time.sleep(1000)
+"""
+
+
+@needs_mounts
+def test_a_keeper_leaves_its_successor_s_sockets_alone(gears: Gears, log: SmallDisk) -> None:
+    """The old one waits for its log a while, when the new one listens already."""
+    program = gears.home / "notifies.py"
+    program.write_text(NOTIFIES)
+    go = gears.workspace / "go"
+    (gears.home / "etc/gears.conf").write_text(
+        f"[service:tb]\nkind = command\nready = notify\nrestart = no\n"
+        f"cwd = {gears.workspace}\ncommand = python3 {program}\n"
+    )
+    go.touch()
+    gears.run("start", "tb")
+    pid = gears.status("tb")["pid"]
+    keeper = parent(pid)
+    log.fill()
+    with Path(f"/proc/{pid}/fd/1").open("wb", buffering=0) as output:
+        output.write(b"x" * 4096 + b"\n")
+    go.unlink()
+    words = [str(gears.bin / "gearsctl"), "restart", "tb"]
+    restart = subprocess.Popen(words, env=gears.environment)
+    wait_until(lambda: gears.status("tb")["pid"] not in (None, pid), "the restart", 30)
+    wait_until(lambda: not alive(keeper), "the end of the old keeper", 20)
+    go.touch()
+    wait_until(lambda: gears.status("tb")["state"] == "ready", "readiness", 20)
+    assert restart.wait(20) == 0
+    log.empty()
+
+
+def test_short_lines_are_all_kept(gears: Gears) -> None:
+    """Each has a stamp many times its length, and there are more than the ring holds."""
+    (gears.home / "etc/gears.conf").write_text(
+        "[service:count]\nkind = command\nready = started\nrestart = no\n"
+        "command = sh -c \"seq 1 1000000; yes '' | head -c 500000\"\n"
+    )
+    gears.run("start", "count")
+    gears.run("wait", "count", "--for", "stopped", "--timeout", "120s")
+    assert not gears.status("count")["log_dropped"]
+    paths = sorted(gears.home.glob("log/*/count/*.log"))
+    wait_until(lambda: sum(p.read_bytes().count(b"\n") for p in paths) >= 1500000, "all lines", 20)
+    texts = [line[20:] for path in paths for line in path.read_bytes().splitlines()]
+    assert texts == [str(n).encode() for n in range(1, 1000001)] + [b""] * 500000
 
 
 def resident(pid: int) -> int:
