@@ -22,7 +22,9 @@ struct field {
 struct record {
     struct field *fields;
     size_t count;
-    size_t bytes;
+    size_t bytes; /* of the fields' lines */
+    int failed;   /* a field could not be added: -E2BIG, -ENOMEM */
+    char failed_key[KEY_LIMIT + 1];
 };
 
 struct record *record_create(void)
@@ -57,12 +59,23 @@ static int check_key(const char *key, size_t length)
     return 0;
 }
 
+/* The length of `value` as it is written. */
+static size_t escaped_length(const char *value)
+{
+    size_t length = 0;
+    for (; *value; value++) {
+        unsigned char c = (unsigned char)*value;
+        length += c == '\\' || c == '\n' || c == '\r' ? 2 : c < 0x20 ? 4 : 1;
+    }
+    return length;
+}
+
 /* Takes ownership of `key` and `value` whatever happens. */
 static int append(struct record *record, char *key, char *value)
 {
     int code = 0;
     struct field *fields = NULL;
-    size_t bytes = key && value ? strlen(key) + 4 * strlen(value) + 2 : 0;
+    size_t bytes = key && value ? strlen(key) + escaped_length(value) + 2 : 0;
     if (!key || !value) {
         code = -ENOMEM;
     } else if (record->count == FIELD_LIMIT || record->bytes + bytes > RECORD_LIMIT - 128) {
@@ -72,13 +85,15 @@ static int append(struct record *record, char *key, char *value)
         code = -ENOMEM;
     }
     if (code) {
+        record->failed = code;
+        snprintf(record->failed_key, sizeof record->failed_key, "%s", key ? key : "");
         free(key);
         free(value);
         return code;
     }
     record->fields = fields;
     record->fields[record->count++] = (struct field){key, value};
-    record->bytes += strlen(key) + strlen(value) + 2;
+    record->bytes += bytes;
     return 0;
 }
 
@@ -144,6 +159,9 @@ static void escape(struct text *out, const char *value)
 char *record_format(const struct record *record, size_t *length)
 {
     struct text out = {0};
+    if (record->failed) {
+        return NULL;
+    }
     text_append(&out, MAGIC, sizeof MAGIC - 1);
     for (size_t i = 0; i < record->count; i++) {
         text_printf(&out, "%s=", record->fields[i].key);
@@ -247,6 +265,11 @@ int record_parse(const char *text, size_t length, struct record **out, struct er
 int record_store(const struct record *record, const char *path, struct error *err)
 {
     size_t length;
+    if (record->failed == -E2BIG) {
+        return error_set(err, -E2BIG,
+            "cannot write %s: \"%s\" does not fit; a record has at most %d KiB and %d values",
+            path, record->failed_key, RECORD_LIMIT / 1024, FIELD_LIMIT);
+    }
     char *text = record_format(record, &length);
     if (!text) {
         return error_errno(err, -ENOMEM, "cannot write %s", path);

@@ -25,7 +25,7 @@ struct record *record_create(void); /* NULL when out of memory */
 void record_destroy(struct record *record);
 
 /* Append a field. 0, -EINVAL (bad key), -E2BIG, -ENOMEM. Key: [a-z0-9._-]+, at most 64 bytes.
- */
+ * That a field was too much is remembered: what lacks it is never written. */
 int record_add(struct record *record, const char *key, const char *value);
 int record_add_integer(struct record *record, const char *key, int64_t value);
 
@@ -36,13 +36,13 @@ void record_copy(const struct record *record, const char *key, char *out, size_t
 /* The first value as an integer, or `fallback` when it is absent or not one. */
 int64_t record_integer(const struct record *record, const char *key, int64_t fallback);
 
-/* The file's text: heap, the caller frees. NULL when out of memory. */
+/* The file's text: heap, the caller frees. NULL when out of memory or a field was too much. */
 char *record_format(const struct record *record, size_t *length);
 /* 0, or -EBADMSG with words naming the line: half-written, foreign or damaged. */
 int record_parse(const char *text, size_t length, struct record **record, struct error *err);
 
-/* Blocking. Store replaces atomically and durably (mode 0600); load gives -ENOENT when absent.
- */
+/* Blocking. Store replaces atomically and durably (mode 0600), or gives -E2BIG with words when
+ * a field was too much; load gives -ENOENT when absent. */
 int record_store(const struct record *record, const char *path, struct error *err);
 int record_load(const char *path, struct record **record, struct error *err);
 

@@ -99,7 +99,13 @@ static struct record *make_record(const struct service *service)
 static int run_store(void *context, struct error *err)
 {
     struct store_job *job = context;
-    return record_store(job->record, job->path, err);
+    int code = record_store(job->record, job->path, err);
+    if (code == -E2BIG) {
+        error_set(err, code,
+            "the command is too long to be recorded: it may have 64 KiB; put it into a script, "
+            "or what is long into a file, and run that");
+    }
+    return code;
 }
 
 static void finish_store(void *context, int code, const struct error *err)

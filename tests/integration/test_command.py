@@ -252,3 +252,24 @@ def test_paths_are_private(gears: Gears) -> None:
     for path in [*(gears.home / "state").rglob("*"), *(gears.home / "log").rglob("*")]:
         assert path.lstat().st_mode & 0o077 == 0, path
     assert Path(gears.status("web")["socket"]).is_socket()
+
+
+def test_a_long_command_is_kept_whole(gears: Gears) -> None:
+    """A script in one word, started again by a later gearsd."""
+    script = (
+        "import time\n" + "# long\n" * 8000 + "print('all of it', flush=True)\ntime.sleep(1000)"
+    )
+    gears.run("run", "long", "--", "python3", "-c", script)
+    wait_until(lambda: "all of it" in gears.run("logs", "long").stdout, "its end")
+    gears.run("stop", "long")
+    gears.kill_daemon()
+    gears.run("start", "long")
+    wait_until(lambda: gears.run("logs", "long").stdout.count("all of it") == 2, "both runs")
+
+
+def test_a_command_that_cannot_be_recorded_is_refused(gears: Gears) -> None:
+    refused = gears.run("run", "long", "--", "echo", "x" * 70000, check=False)
+    assert refused.returncode == 1
+    assert "the command is too long to be recorded: it may have 64 KiB" in refused.stderr
+    assert "put it into a script" in refused.stderr
+    assert "long" not in gears.names()

@@ -96,6 +96,7 @@ static void test_limits(void)
     }
     CHECK_INT(code, -E2BIG);
     CHECK_INT(count, 1024);
+    CHECK(!record_format(record, NULL));
     record_destroy(record);
     record = record_create();
     char *large = calloc(1, 70000);
@@ -103,6 +104,35 @@ static void test_limits(void)
     CHECK_INT(record_add(record, "x", large), -E2BIG);
     free(large);
     record_destroy(record);
+}
+
+/* Plain text takes its own length, what is escaped as much as it has in the file. */
+static void test_long_values(void)
+{
+    struct record *record = record_create(), *again = NULL;
+    struct error err;
+    char *large = calloc(1, 65001), *text;
+    size_t length;
+    memset(large, 'v', 65000);
+    CHECK_INT(record_add(record, "x", large), 0);
+    CHECK_INT(record_add(record, "y", ""), 0);
+    text = record_format(record, &length);
+    CHECK_INT(record_parse(text, length, &again, &err), 0);
+    CHECK_STRING(record_find(again, "x", 0), large);
+    record_destroy(again);
+    record_destroy(record);
+    free(text);
+    record = record_create();
+    memset(large, 1, 16000);
+    large[16000] = 0;
+    CHECK_INT(record_add(record, "x", large), 0);
+    large[2000] = 0;
+    CHECK_INT(record_add(record, "y", large), -E2BIG);
+    CHECK_INT(record_add(record, "z", "small"), 0);
+    CHECK_INT(record_store(record, "/nowhere/r.rec", &err), -E2BIG);
+    CHECK_HOLDS(err.text, "\"y\" does not fit");
+    record_destroy(record);
+    free(large);
 }
 
 static void test_files(void)
@@ -135,6 +165,7 @@ int main(void)
     test_round_trip();
     test_damage();
     test_limits();
+    test_long_values();
     test_files();
     return check_result();
 }
