@@ -119,6 +119,19 @@ def test_deleted_sockets_are_made_again(tunnel: Tunnel, target) -> None:
     tunnel.take_over()
 
 
+def delete(folder: Path) -> None:
+    """Once more when something was made in it meanwhile."""
+
+    def is_gone() -> bool:
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            return False
+        return True
+
+    wait_until(is_gone, "an end of the folder")
+
+
 @pytest.mark.parametrize("way", ["deleted", "moved", "deleted while it sleeps"])
 def test_a_deleted_folder_is_made_again(tunnel: Tunnel, target, way: str) -> None:
     """A hop that nobody finds any more would be lost, PASSCODE and all."""
@@ -127,10 +140,10 @@ def test_a_deleted_folder_is_made_again(tunnel: Tunnel, target, way: str) -> Non
         if way == "moved":
             tunnel.sockets.rename(tunnel.folder / f"away{turn}")
         elif way == "deleted":
-            shutil.rmtree(tunnel.sockets)
+            delete(tunnel.sockets)
         else:  # it hears of files and folder at once
             signal.pidfd_send_signal(tunnel.handle, signal.SIGSTOP)
-            shutil.rmtree(tunnel.sockets)
+            delete(tunnel.sockets)
             signal.pidfd_send_signal(tunnel.handle, signal.SIGCONT)
         for path in (tunnel.link_path, tunnel.feed_path):
             wait_until(path.exists, f"{path} to be made again")
