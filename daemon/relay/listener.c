@@ -123,6 +123,19 @@ static int check_same(const struct listener *listener, struct error *err)
                : 0;
 }
 
+static void close_place(struct listener **place, bool forget_file)
+{
+    struct listener *listener = *place;
+    *place = NULL;
+    if (forget_file && listener->path[0] && file_at(listener) == listener->inode) {
+        unlink(listener->path);
+    }
+    relay_close(&listener->source); /* epoll may have told of it in this round already */
+    listener->next_dead = listener->service->relay->dead_listeners;
+    listener->service->relay->dead_listeners = listener;
+    listener->service = NULL;
+}
+
 int listener_open(struct service *service, const char *path, uint16_t *port, struct error *err)
 {
     struct listener **place = find_place(service, path, *port);
@@ -150,20 +163,11 @@ int listener_open(struct service *service, const char *path, uint16_t *port, str
         listener->inode = file_at(listener);
     }
     int code = watch(listener);
-    return code ? error_errno(err, code, "cannot watch a socket of %s", service->name) : 0;
-}
-
-static void close_place(struct listener **place, bool forget_file)
-{
-    struct listener *listener = *place;
-    *place = NULL;
-    if (forget_file && listener->path[0] && file_at(listener) == listener->inode) {
-        unlink(listener->path);
+    if (code) {
+        close_place(place, true); /* a deaf one would keep clients waiting */
+        return error_errno(err, code, "cannot watch a socket of %s", service->name);
     }
-    relay_close(&listener->source); /* epoll may have told of it in this round already */
-    listener->next_dead = listener->service->relay->dead_listeners;
-    listener->service->relay->dead_listeners = listener;
-    listener->service = NULL;
+    return 0;
 }
 
 void listener_free_dead(struct relay *relay)

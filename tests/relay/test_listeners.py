@@ -24,6 +24,7 @@ from relay_ends import (
     send_pattern,
 )
 from relay_link import Relay, RelayError
+from tracing import Tracer, needs_strace
 
 Make = Callable[..., Service]
 
@@ -295,3 +296,27 @@ def test_bulk_goes_on_without_descriptors_for_pipes(relay: Relay, service: Make)
         assert read_pattern(client, text, 20 << 20) == 20 << 20
         sending.result()
         assert not relay.pipes()
+
+
+@needs_strace
+@pytest.mark.parametrize("kind", ["uu", "tu"])
+def test_a_socket_that_cannot_be_watched_is_closed_again(
+    relay: Relay, service: Make, kind: str
+) -> None:
+    relay.put(kind, relay.folder / "own.sck")
+    relay.listen_port(kind)  # opens what asks the kernel who connects
+    before = len(relay.descriptors())
+    with (
+        Tracer(relay.pid, "epoll_ctl", "error=ENOSPC"),
+        pytest.raises(RelayError, match="cannot watch"),
+    ):
+        if kind == "uu":
+            relay.listen(kind)
+        else:
+            relay.listen_port(kind)
+    assert not (relay.folder / f"{kind}.sck").exists()
+    assert len(relay.descriptors()) == before
+    front = service(kind)
+    client, end = front.pair()
+    client.close()
+    end.close()
