@@ -116,6 +116,56 @@ static void trouble(struct connection *connection, int code)
     wait_on(connection);
 }
 
+/* Be in `phase` until an answer comes. */
+static void await(struct connection *connection, enum phase phase)
+{
+    struct service *service = connection->service;
+    connection->phase = phase;
+    if (!connection->deadline_ms) {
+        connection->deadline_ms = clock_monotonic_ms() + service->wait_ms;
+        relay_timer(service->relay, connection->deadline_ms);
+    }
+    connection_rearm(connection);
+}
+
+static void try_port(struct connection *connection)
+{
+    bool done = true;
+    int fd = open_tcp(connection->service->target_port, &done);
+    if (fd < 0) {
+        trouble(connection, fd);
+        return;
+    }
+    connection->server.source.fd = fd;
+    if (done) {
+        relay_now(connection);
+    } else {
+        await(connection, PHASE_CONNECTING);
+    }
+}
+
+static void try_path(struct connection *connection, const char *path, int type)
+{
+    struct relay *relay = connection->service->relay;
+    if (!path[0]) {
+        trouble(connection, -ENOENT);
+        return;
+    }
+    if (!relay->reach) {
+        connect_reached(connection, unix_connect(path, type, true, NULL));
+        return;
+    }
+    int code = reach_submit(connection, path, type);
+    if (code == -ETIMEDOUT) {
+        connect_give_up(connection);
+    } else if (code) {
+        trouble(connection, code);
+    } else {
+        relay_timer(relay, reach_due_ms(relay->reach));
+        await(connection, PHASE_REACHING);
+    }
+}
+
 void connect_try(struct connection *connection)
 {
     struct service *service = connection->service;
@@ -128,32 +178,28 @@ void connect_try(struct connection *connection)
         return;
     }
     if (service->is_fed) {
-        int code = handover_try(connection);
-        if (code) {
-            trouble(connection, code);
-        }
-        return;
+        try_path(connection, service->feed_path, SOCK_SEQPACKET);
+    } else if (service->target_path[0]) {
+        connection->server.is_tcp = false;
+        try_path(connection, service->target_path, SOCK_STREAM);
+    } else {
+        connection->server.is_tcp = true;
+        try_port(connection);
     }
-    bool done = true;
-    connection->server.is_tcp = !service->target_path[0];
-    int fd = connection->server.is_tcp
-                 ? open_tcp(service->target_port, &done)
-                 : unix_connect(service->target_path, SOCK_STREAM, true, NULL);
-    if (fd < 0) {
-        trouble(connection, fd);
-        return;
-    }
-    connection->server.source.fd = fd;
-    if (done) {
+}
+
+void connect_reached(struct connection *connection, int fd)
+{
+    int code = fd < 0 ? fd : 0;
+    if (!code && connection->service->is_fed) {
+        code = handover_do(connection, fd);
+    } else if (!code) {
+        connection->server.source.fd = fd;
         relay_now(connection);
-        return;
     }
-    connection->phase = PHASE_CONNECTING;
-    if (!connection->deadline_ms) {
-        connection->deadline_ms = clock_monotonic_ms() + service->wait_ms;
-        relay_timer(service->relay, connection->deadline_ms);
+    if (code) {
+        trouble(connection, code);
     }
-    connection_rearm(connection);
 }
 
 void connect_finished(struct connection *connection, uint32_t events)
@@ -167,6 +213,9 @@ void connect_finished(struct connection *connection, uint32_t events)
 
 void connect_give_up(struct connection *connection)
 {
+    if (connection->phase == PHASE_REACHING) {
+        reach_forget(connection);
+    }
     relay_close(&connection->server.source);
     connection_waits_no_more(connection);
     refusal_start(connection);

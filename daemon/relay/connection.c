@@ -54,6 +54,9 @@ void connection_finish(struct connection *connection, bool abort_it)
         return;
     }
     connection->dead = true;
+    if (connection->phase == PHASE_REACHING) {
+        reach_forget(connection);
+    }
     connection_waits_no_more(connection);
     close_end(&connection->client, abort_it);
     close_end(&connection->server, abort_it);
@@ -136,6 +139,7 @@ static void on_ready(struct source *source, uint32_t events)
             break;
         }
         /* fall through */
+    case PHASE_REACHING:
     case PHASE_WAITING: /* a half-closed client still wants its answer; this one left */
         if (events & (EPOLLHUP | EPOLLERR)) {
             connection_finish(connection, false);
@@ -190,14 +194,26 @@ void connection_close_all(struct service *service)
     }
 }
 
+static bool is_on_its_way(const struct connection *connection)
+{
+    return connection->phase == PHASE_WAITING || connection->phase == PHASE_REACHING ||
+           connection->phase == PHASE_CONNECTING;
+}
+
 static void run_timer(struct connection *connection, int64_t now_ms)
 {
-    if (connection->deadline_ms && now_ms >= connection->deadline_ms) {
-        if (connection->phase == PHASE_WAITING || connection->phase == PHASE_CONNECTING) {
-            connect_give_up(connection);
-        } else {
-            connection_finish(connection, false);
-        }
+    struct reach *reach = connection->service->relay->reach;
+    bool over = connection->deadline_ms && now_ms >= connection->deadline_ms;
+    if (connection->phase == PHASE_REACHING) {
+        over = over || reach_is_stuck(reach);
+        relay_timer(connection->service->relay, reach_due_ms(reach));
+    }
+    if (over && is_on_its_way(connection)) {
+        connect_give_up(connection);
+        return;
+    }
+    if (over) {
+        connection_finish(connection, false);
         return;
     }
     if (connection->deadline_ms) {

@@ -10,6 +10,7 @@
 
 enum phase {
     PHASE_WAITING,    /* for the service: it starts, or has no room */
+    PHASE_REACHING,   /* it, or the tunnel, by a path that the thread walks */
     PHASE_CONNECTING, /* to the service, by TCP */
     PHASE_RELAYING,
     PHASE_LINGERING, /* one side left; the last bytes for the other are on their way */
@@ -72,11 +73,21 @@ void connection_enter(struct connection *connection, enum phase phase, int64_t m
 /* connect.c: reaching the service. Each may finish the connection. */
 void connect_try(struct connection *connection);
 void connect_finished(struct connection *connection, uint32_t events); /* TCP's answer */
+void connect_reached(struct connection *connection, int fd); /* the thread's; or an errno */
 void connect_give_up(struct connection *connection); /* waited long enough, or it is down */
 
-/* handover.c: give the client to the tunnel. 0: the connection is finished here; -EAGAIN: the
- * tunnel has no room now; or another negative errno. */
-int handover_try(struct connection *connection);
+/* handover.c: give the client to the tunnel that `fd` leads to; takes it. 0: the connection is
+ * finished here; -EAGAIN: the tunnel has no room now; or another negative errno. */
+int handover_do(struct connection *connection, int fd);
+
+/* reach.c: only where relay->reach is. */
+/* Have `path` connected to with a socket of `type`: 0, and connect_reached follows; -EAGAIN:
+ * too many are on the way; -ETIMEDOUT: the file server does not answer. */
+int reach_submit(struct connection *connection, const char *path, int type);
+void reach_forget(const struct connection *connection); /* connect_reached will not follow */
+/* When the one that is being reached has taken too long, if it still is by then. */
+int64_t reach_due_ms(struct reach *reach);
+bool reach_is_stuck(struct reach *reach); /* NULL is never */
 
 /* linger.c: the last bytes for an end, after all was moved. */
 /* Whether there is such an end; the connection is then finished when they are delivered, or

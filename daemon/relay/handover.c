@@ -22,14 +22,9 @@ static int send_open(int fd, const struct connection *connection)
     return link_send(fd, &frame);
 }
 
-int handover_try(struct connection *connection)
+int handover_do(struct connection *connection, int fd)
 {
     struct relay *relay = connection->service->relay;
-    const char *path = connection->service->feed_path;
-    int fd = path[0] ? unix_connect(path, SOCK_SEQPACKET, true, NULL) : -ENOENT;
-    if (fd < 0) {
-        return fd;
-    }
     int code = send_open(fd, connection);
     close(fd);
     if (code) {

@@ -132,6 +132,10 @@ static int set_up(struct error *err)
     if (code) {
         return code;
     }
+    code = reach_init(&relay);
+    if (code) {
+        return error_set(err, code, "out of memory or descriptors");
+    }
     code = watch_start(&relay);
     if (code) {
         relay_log(&relay, "deleted sockets will not be noticed cause=\"%s\"", strerror(-code));

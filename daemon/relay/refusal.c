@@ -13,6 +13,10 @@ static void send_page(struct connection *connection)
 {
     const struct service *service = connection->service;
     struct page503 what = {service->name, service->cause, service->command, service->since_us};
+    if (reach_is_stuck(service->relay->reach)) {
+        what.cause = "out of reach: the file system of its socket does not answer";
+        what.command = ""; /* it would wait there, too */
+    }
     size_t length;
     char *page = page503_make(&what, &length);
     if (page) { /* a new connection's buffer has room for it */

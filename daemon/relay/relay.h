@@ -30,6 +30,7 @@ struct source {
 struct relay;
 struct service;
 struct connection;
+struct reach;
 
 struct listener {
     struct source source;
@@ -73,6 +74,7 @@ struct relay {
     bool paused; /* no descriptor left: listeners are deaf until resume_ms or a close */
     int64_t resume_ms, exhausted_told_ms;
     struct service *services;
+    struct reach *reach; /* NULL: paths are local and walked at once */
     struct relay_counters *counters;
     int counters_fd;
     bool slots[RELAY_SLOTS];
@@ -111,6 +113,11 @@ void listener_resume(struct relay *relay); /* a descriptor was closed */
 void listener_run_timers(struct relay *relay, int64_t now_ms);
 void listener_check_files(struct relay *relay); /* make again what a cleaner deleted */
 void listener_free_dead(struct relay *relay);
+
+/* reach.c */
+/* Learn whether run_dir is on a network file system; `reach` is then there. 0 or a negative
+ * errno. Blocking. */
+int reach_init(struct relay *relay);
 
 /* service.c */
 struct service *service_find(struct relay *relay, const char *name);

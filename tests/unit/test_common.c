@@ -9,6 +9,7 @@
 
 #include "common/host.h"
 #include "common/link.h"
+#include "common/network_fs.h"
 #include "common/proc.h"
 #include "common/record.h"
 #include "common/text.h"
@@ -107,8 +108,23 @@ static void check_processes(void)
     CHECK(!proc_is_alive(getpid(), self.start_time + 1)); /* the pid, reused */
 }
 
+static void check_file_systems(void)
+{
+    const long remote[] = {0x6969, 0x0BD00BD0, 0x47504653, 0x65735546, (int32_t)0xFF534D42};
+    const long local[] = {0xEF53, 0x58465342, 0x01021994, 0x9123683E, 0x794C7630, 0x9FA0, 0};
+    for (size_t i = 0; i < sizeof remote / sizeof *remote; i++) {
+        CHECK(network_fs_is_type(remote[i]));
+    }
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++) {
+        CHECK(!network_fs_is_type(local[i]));
+    }
+    CHECK(!network_fs_holds("/proc/self") && !network_fs_holds("/") && !network_fs_holds(""));
+    CHECK(!network_fs_holds("/no/such/folder"));
+}
+
 int main(void)
 {
+    check_file_systems();
     check_values();
     check_records();
     check_frames();
