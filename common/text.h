@@ -36,7 +36,6 @@ void duration_format(int64_t milliseconds, char *buffer, size_t size);
 
 /* "64M", "1G", "512K", "1T" (powers of 1024), a bare number = bytes. 0 or -EINVAL. */
 int size_parse(const char *string, uint64_t *bytes, struct error *err);
-void size_format(uint64_t bytes, char *buffer, size_t size);
 
 /* A whole decimal integer within [low, high]. 0 or -EINVAL. */
 int integer_parse(

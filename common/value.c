@@ -98,18 +98,6 @@ bad:
     return error_set(err, -EINVAL, "\"%.40s\" is not a size; write 512K, 64M or 2G", string);
 }
 
-void size_format(uint64_t bytes, char *buffer, size_t size)
-{
-    static const char units[] = "BKMGT";
-    double value = (double)bytes;
-    int unit = 0;
-    while (value >= 1024 && unit < 4) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(buffer, size, unit && value < 10 ? "%.1f%c" : "%.0f%c", value, units[unit]);
-}
-
 int integer_parse(
     const char *string, long long low, long long high, long long *value, struct error *err)
 {

@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/clock.h"
-
 enum { QUEUE_LIMIT = 4096, INHERITED_MOST = 256 };
 
 struct job {
@@ -30,7 +28,7 @@ struct worker {
     struct job *first, **last; /* waiting */
     struct job *finished, **finished_last;
     size_t waiting;
-    int64_t started_ms; /* of the job in hand; 0: none */
+    bool busy; /* a job is in hand */
     int fd;
     bool own_files;
     struct event *event;
@@ -52,7 +50,7 @@ static void part_files(const struct worker *worker)
 static struct job *take(struct worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
-    worker->started_ms = 0;
+    worker->busy = false;
     if (!worker->first) {
         pthread_cond_broadcast(&worker->idle);
     }
@@ -65,7 +63,7 @@ static struct job *take(struct worker *worker)
         worker->last = &worker->first;
     }
     worker->waiting--;
-    worker->started_ms = clock_monotonic_ms();
+    worker->busy = true;
     pthread_mutex_unlock(&worker->lock);
     return job;
 }
@@ -171,21 +169,13 @@ int worker_submit(struct worker *worker, worker_run *run, worker_done *done, voi
     return code;
 }
 
-int64_t worker_busy_ms(struct worker *worker)
-{
-    pthread_mutex_lock(&worker->lock);
-    int64_t ms = worker->started_ms ? clock_monotonic_ms() - worker->started_ms : 0;
-    pthread_mutex_unlock(&worker->lock);
-    return ms;
-}
-
 void worker_drain(struct worker *worker, int64_t timeout_ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ms / 1000;
     pthread_mutex_lock(&worker->lock);
-    while (worker->first || worker->started_ms) {
+    while (worker->first || worker->busy) {
         if (pthread_cond_timedwait(&worker->idle, &worker->lock, &until)) {
             break;
         }

@@ -25,8 +25,6 @@ struct worker *worker_create(struct event_base *base, const char *name, bool own
 /* Queue a job. 0; -EAGAIN when 4096 jobs wait already (a hung filesystem): refuse the request.
  */
 int worker_submit(struct worker *worker, worker_run *run, worker_done *done, void *context);
-/* Milliseconds that the job in hand has been running; 0 when idle. */
-int64_t worker_busy_ms(struct worker *worker);
 /* Wait at most `timeout_ms` for the queue to empty; jobs left are abandoned with the process.
  */
 void worker_drain(struct worker *worker, int64_t timeout_ms);

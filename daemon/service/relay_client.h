@@ -65,10 +65,6 @@ void relay_client_route_put(struct relay_client *client, struct relay_route *rou
 /* Close its sockets and forget it; clients that wait are closed. Nothing to do for an unknown
  * one. */
 void relay_client_route_drop(struct relay_client *client, struct relay_route *route);
-/* Close the route's socket at `path`, or at `port` when it is NULL; when it is the route's
- * present one the field is cleared. A socket file that another put in its place stays. */
-void relay_client_route_unlisten(
-    struct relay_client *client, struct relay_route *route, const char *path, uint16_t port);
 /* Clients that wait here now, and all that ever came. The tunnel counts bytes. */
 void relay_client_route_counters(struct relay_client *client, const struct relay_route *route,
     uint64_t *connections, uint64_t *accepted);

@@ -88,29 +88,6 @@ void relay_client_route_drop(struct relay_client *client, struct relay_route *ro
     relay_send(client, &frame);
 }
 
-void relay_client_route_unlisten(
-    struct relay_client *client, struct relay_route *route, const char *path, uint16_t port)
-{
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_RELAY_UNLISTEN, END_REQUEST);
-    link_frame_string(&frame, LINK_TAG_SERVICE, route->name);
-    if (path) {
-        link_frame_string(&frame, LINK_TAG_LISTEN_PATH, path);
-    } else {
-        link_frame_u64(&frame, LINK_TAG_LISTEN_PORT, port);
-    }
-    if (path && !strcmp(path, route->listen_path)) {
-        route->listen_path[0] = 0;
-    } else if (!path && port == route->listen_port) {
-        route->listen_port = 0;
-    }
-    if (client && route->known) {
-        relay_send(client, &frame);
-    } else {
-        link_frame_finish(&frame);
-    }
-}
-
 void relay_client_route_counters(struct relay_client *client, const struct relay_route *route,
     uint64_t *connections, uint64_t *accepted)
 {

@@ -241,21 +241,16 @@ static void test_trouble_and_refusal(void)
     close(fd);
 }
 
-static void test_unlisten(void)
+static void test_drop(void)
 {
     struct relay_route *route = &routes[3];
     char path[108];
     snprintf(path, sizeof path, "%s", route->listen_path);
     AWAIT(is_there(path));
-    relay_client_route_unlisten(lead(), route, path, 0);
-    CHECK_STRING(route->listen_path, "");
-    AWAIT(!is_there(path));
-    relay_client_route_put(lead(), route);
-    AWAIT(!route->waits);
     relay_client_route_drop(lead(), route);
+    AWAIT(!is_there(path));
     relay_client_route_drop(lead(), route); /* nothing to do */
-    relay_client_route_unlisten(lead(), route, path, 0);
-    CHECK_INT(refusals, 1); /* no news that it was not there */
+    CHECK_INT(refusals, 1);                 /* no news that it was not there */
 }
 
 /* A relay of a build before routes is never told of one, but replaced. */
@@ -327,7 +322,7 @@ int main(void)
     test_many(feed);
     test_a_new_relay_is_told(feed);
     test_trouble_and_refusal();
-    test_unlisten();
+    test_drop();
     relay_client_drain(manager.relay, false);
     AWAIT(is_deserted(path)); /* else it makes again what is removed */
     snprintf(path, sizeof path, "rm -r %s", root);
