@@ -172,10 +172,10 @@ static void format_value(const void *slot, const struct config_key *key, struct 
 
 static void format_limits(const struct service_config *service, struct text *out)
 {
-    for (size_t i = 0; i < service->limit_count * CONFIG_LIMIT_NAMES; i++) {
-        const struct config_limit *limit = &config_limits[i % CONFIG_LIMIT_NAMES];
-        uint64_t value = service->limits[i / CONFIG_LIMIT_NAMES].value;
-        if (limit->resource != service->limits[i / CONFIG_LIMIT_NAMES].resource) {
+    for (size_t i = 0; i < service->limit_count * LIMIT_NAMES; i++) {
+        const struct limit_name *limit = &limit_names[i % LIMIT_NAMES];
+        uint64_t value = service->limits[i / LIMIT_NAMES].value;
+        if (limit->resource != service->limits[i / LIMIT_NAMES].resource) {
             continue;
         }
         if (value == UINT64_MAX) {

@@ -12,7 +12,7 @@ enum { OWN_KEYS = sizeof own_keys / sizeof *own_keys };
 
 /* Keys' names in the order they were put in, for "did you mean" and for checking `locks`. */
 struct names {
-    const char *list[CONFIG_TABLES * CONFIG_KEYS + CONFIG_LIMIT_NAMES + OWN_KEYS + 1];
+    const char *list[CONFIG_TABLES * CONFIG_KEYS + LIMIT_NAMES + OWN_KEYS + 1];
     size_t count;
 };
 
@@ -23,8 +23,8 @@ static void add_table(struct names *names, enum config_table_id id, bool default
             names->list[names->count++] = config_tables[id].keys[i].name;
         }
     }
-    for (size_t i = 0; !defaults && id == TABLE_SERVICES && i < CONFIG_LIMIT_NAMES; i++) {
-        names->list[names->count++] = config_limits[i].name;
+    for (size_t i = 0; !defaults && id == TABLE_SERVICES && i < LIMIT_NAMES; i++) {
+        names->list[names->count++] = limit_names[i].name;
     }
     names->list[names->count] = NULL;
 }
@@ -133,8 +133,7 @@ static void set_value(struct loader *loader, const struct config_key *key, void 
     }
 }
 
-static void set_limit(
-    struct loader *loader, const struct config_limit *limit, const char *value)
+static void set_limit(struct loader *loader, const struct limit_name *limit, const char *value)
 {
     struct service_config *service = loader->item;
     struct error err;
@@ -272,10 +271,10 @@ static bool set_key(struct loader *loader, enum config_table_id id, const char *
 static bool set_limit_key(
     struct loader *loader, const char *key, const char *value, bool continued)
 {
-    for (size_t i = 0; i < CONFIG_LIMIT_NAMES; i++) {
-        if (!strcmp(config_limits[i].name, key)) {
+    for (size_t i = 0; i < LIMIT_NAMES; i++) {
+        if (!strcmp(limit_names[i].name, key)) {
             if (!continued || !refuse_continuation(loader, key, false, false, value)) {
-                set_limit(loader, &config_limits[i], value);
+                set_limit(loader, &limit_names[i], value);
             }
             return true;
         }

@@ -2,6 +2,7 @@
 #ifndef CORE_CONFIG_PRIVATE_H
 #define CORE_CONFIG_PRIVATE_H
 
+#include "common/limits.h"
 #include "daemon/core/config.h"
 
 /* CONFIG_KEYS: the most keys of a table. CONFIG_LINE: bytes of a line, one less than libinih
@@ -54,13 +55,6 @@ enum config_table_id { TABLE_SERVICES, TABLE_CLUSTERS, CONFIG_TABLES };
 extern const struct config_table config_tables[CONFIG_TABLES];
 /* The bits by place in `keys` that say which of them a file set. */
 unsigned *config_set_keys(const struct config_table *table, void *item);
-
-struct config_limit {
-    const char *name;
-    int resource;
-};
-enum { CONFIG_LIMIT_NAMES = 8 };
-extern const struct config_limit config_limits[CONFIG_LIMIT_NAMES];
 
 /* A file's line; line 0 is none. */
 struct place {

@@ -1,7 +1,6 @@
 /* The keys of services and clusters: names, where their values go, how they are read. Data for
  * the other files of the reader. */
 #include <stddef.h>
-#include <sys/resource.h>
 
 #include "daemon/core/config_private.h"
 
@@ -73,8 +72,3 @@ const struct config_table config_tables[CONFIG_TABLES] = {
     [TABLE_CLUSTERS] = {"cluster", cluster_keys, CLUSTER_KEYS,
         offsetof(struct cluster_config, set_keys)},
 };
-
-const struct config_limit config_limits[CONFIG_LIMIT_NAMES] = {{"limit_nofile", RLIMIT_NOFILE},
-    {"limit_core", RLIMIT_CORE}, {"limit_stack", RLIMIT_STACK}, {"limit_fsize", RLIMIT_FSIZE},
-    {"limit_cpu", RLIMIT_CPU}, {"limit_as", RLIMIT_AS}, {"limit_data", RLIMIT_DATA},
-    {"limit_memlock", RLIMIT_MEMLOCK}};

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/limits.h"
 #include "common/proc.h"
 #include "common/text.h"
 #include "daemon/keeper/keeper.h"
@@ -62,15 +63,70 @@ int orders_parse(const struct link_message *message, struct orders *orders, stru
     return 0;
 }
 
-static void apply_limits(char **limits)
+/* What went wrong in the child: sent up a pipe. */
+struct trouble {
+    enum { STAGE_LIMITS, STAGE_FOLDER, STAGE_PROGRAM } stage;
+    int code;  /* negative errno */
+    int limit; /* which of the orders' */
+};
+
+/* A limit as gearsd sends it: resource, soft, hard. */
+static bool read_limit(const char *text, int *resource, struct rlimit *limit)
 {
-    for (; limits && *limits; limits++) {
-        uint64_t numbers[3]; /* of the resource, soft, hard */
-        if (numbers_parse(*limits, numbers, 3) == 3) {
-            struct rlimit limit = {numbers[1], numbers[2]};
-            setrlimit((__rlimit_resource_t)numbers[0], &limit);
+    uint64_t numbers[3];
+    if (numbers_parse(text, numbers, 3) != 3) {
+        return false;
+    }
+    *resource = (int)numbers[0];
+    *limit = (struct rlimit){numbers[1], numbers[2]};
+    return true;
+}
+
+/* Those that are as they should be are left alone: setting even them may be refused when the
+ * system's own bound was lowered. */
+static int apply_limits(char **limits, int *which)
+{
+    for (*which = 0; limits && limits[*which]; ++*which) {
+        int resource;
+        struct rlimit limit, now;
+        if (!read_limit(limits[*which], &resource, &limit)) {
+            continue;
+        }
+        bool same = !getrlimit((__rlimit_resource_t)resource, &now) &&
+                    now.rlim_cur == limit.rlim_cur && now.rlim_max == limit.rlim_max;
+        if (!same && setrlimit((__rlimit_resource_t)resource, &limit)) {
+            return -errno;
         }
     }
+    return 0;
+}
+
+static void format_limit(rlim_t value, char *out, size_t size)
+{
+    if (value == RLIM_INFINITY) {
+        snprintf(out, size, "unlimited");
+    } else {
+        snprintf(out, size, "%llu", (unsigned long long)value);
+    }
+}
+
+static int explain_limit(const char *text, int code, struct error *err)
+{
+    struct rlimit wanted = {0}, session = {0};
+    char value[24], most[24];
+    int resource = -1;
+    const char *name = "a limit";
+    read_limit(text, &resource, &wanted);
+    for (size_t i = 0; i < LIMIT_NAMES; i++) {
+        name = limit_names[i].resource == resource ? limit_names[i].name : name;
+    }
+    format_limit(wanted.rlim_max, value, sizeof value);
+    if (code != -EPERM || getrlimit((__rlimit_resource_t)resource, &session)) {
+        return error_errno(err, code, "cannot set %s to %s", name, value);
+    }
+    format_limit(session.rlim_max, most, sizeof most);
+    return error_set(
+        err, code, "cannot set %s to %s (the session's most is %s)", name, value, most);
 }
 
 static const char *path_of(char **env)
@@ -104,10 +160,10 @@ static int exec_program(const struct orders *orders)
     return code;
 }
 
-/* In the child; never returns. Trouble goes up the pipe as { stage, errno }. */
-static void become_program(const struct orders *orders, int out, int err_fd, int trouble)
+/* In the child; never returns. */
+static void become_program(const struct orders *orders, int out, int err_fd, int report)
 {
-    int report[2] = {0, 0};
+    struct trouble trouble = {.stage = STAGE_LIMITS};
     sigset_t none;
     sigemptyset(&none);
     for (int number = 1; number < 65; number++) {
@@ -120,18 +176,34 @@ static void become_program(const struct orders *orders, int out, int err_fd, int
     dup2(null, 0);
     dup2(out, 1);
     dup2(err_fd, 2);
-    apply_limits(orders->limits);
-    if (orders->cwd && chdir(orders->cwd)) {
-        report[0] = 1;
-        report[1] = errno;
-    } else {
-        report[1] = -exec_program(orders);
+    trouble.code = apply_limits(orders->limits, &trouble.limit);
+    if (!trouble.code && orders->cwd && chdir(orders->cwd)) {
+        trouble.stage = STAGE_FOLDER;
+        trouble.code = -errno;
     }
-    (void)!write(trouble, report, sizeof report);
+    if (!trouble.code) {
+        trouble.stage = STAGE_PROGRAM;
+        trouble.code = exec_program(orders);
+    }
+    (void)!write(report, &trouble, sizeof trouble);
     _exit(127);
 }
 
-static int set_up_pipes(int out[2], int err_pipe[2], int trouble[2])
+static int explain(
+    const struct orders *orders, const struct trouble *trouble, struct error *err)
+{
+    switch (trouble->stage) {
+    case STAGE_LIMITS:
+        return explain_limit(orders->limits[trouble->limit], trouble->code, err);
+    case STAGE_FOLDER:
+        return error_errno(err, trouble->code, "cannot change to the folder %s", orders->cwd);
+    case STAGE_PROGRAM:
+        break;
+    }
+    return error_errno(err, trouble->code, "cannot run %s", orders->argv[0]);
+}
+
+static int set_up_pipes(int out[2], int err_pipe[2], int report[2])
 {
     if (pipe2(out, O_CLOEXEC)) {
         return -errno;
@@ -139,13 +211,14 @@ static int set_up_pipes(int out[2], int err_pipe[2], int trouble[2])
     if (pipe2(err_pipe, O_CLOEXEC)) {
         return -errno;
     }
-    return pipe2(trouble, O_CLOEXEC) ? -errno : 0;
+    return pipe2(report, O_CLOEXEC) ? -errno : 0;
 }
 
 int keeper_spawn(struct keeper *keeper, struct error *err)
 {
-    int out[2], err_pipe[2], trouble[2], report[2];
-    int code = set_up_pipes(out, err_pipe, trouble);
+    int out[2], err_pipe[2], report[2];
+    struct trouble trouble;
+    int code = set_up_pipes(out, err_pipe, report);
     if (code) {
         return error_errno(err, code, "cannot make pipes");
     }
@@ -155,20 +228,17 @@ int keeper_spawn(struct keeper *keeper, struct error *err)
         return error_errno(err, -errno, "cannot fork");
     }
     if (keeper->pid == 0) {
-        become_program(&keeper->orders, out[1], err_pipe[1], trouble[1]);
+        become_program(&keeper->orders, out[1], err_pipe[1], report[1]);
     }
     close(out[1]);
     close(err_pipe[1]);
-    close(trouble[1]);
+    close(report[1]);
     struct proc_stat st;
     keeper->start_time = proc_stat_read(keeper->pid, &st) ? 0 : st.start_time;
-    ssize_t n = read(trouble[0], report, sizeof report);
-    close(trouble[0]);
-    if (n == (ssize_t)sizeof report) {
-        return report[0]
-                   ? error_errno(
-                         err, -report[1], "cannot change to the folder %s", keeper->orders.cwd)
-                   : error_errno(err, -report[1], "cannot run %s", keeper->orders.argv[0]);
+    ssize_t n = read(report[0], &trouble, sizeof trouble);
+    close(report[0]);
+    if (n == (ssize_t)sizeof trouble) {
+        return explain(&keeper->orders, &trouble, err);
     }
     const int fds[2] = {out[0], err_pipe[0]};
     for (int i = 0; i < 2; i++) {

@@ -59,7 +59,8 @@ def test_gearsctl_has_every_command_and_option() -> None:
 
 
 def test_gears_conf_has_every_key() -> None:
-    tables = (SOURCE / "daemon/core/config_tables.c").read_text()
+    files = ("daemon/core/config_tables.c", "common/limits.c")
+    tables = "".join((SOURCE / file).read_text() for file in files)
     own = re.search(r"own_keys\[\] = \{(.*?)\}", (SOURCE / "daemon/core/config_keys.c").read_text())
     assert own
     keys = set(re.findall(r'\{"([a-z_]+)", (?:VALUE|RLIMIT)_', tables))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import time
 from pathlib import Path
@@ -157,6 +158,18 @@ def test_its_environment_is_what_was_said(gears: Gears) -> None:
     assert "SECRET_OF_THE_SHELL" not in environ
     assert (gears.workspace / "where").read_text().strip() == str(gears.workspace)
     assert (gears.workspace / "files").read_text().strip() == "123"
+
+
+def test_a_limit_that_cannot_be_set_is_said(gears: Gears) -> None:
+    define(
+        gears, "[service:large]\nkind = command\ncommand = sleep 1000\nlimit_nofile = 4294967296\n"
+    )
+    refused = gears.run("start", "large", check=False)
+    assert refused.returncode == 1
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    words = f"cannot set limit_nofile to 4294967296 (the session's most is {hard})"
+    assert words in refused.stderr
+    assert gears.status("large")["state"] == "failed"
 
 
 def test_setup_that_fails_is_said(gears: Gears) -> None:
