@@ -36,7 +36,7 @@ struct config_key {
     enum value_type type;
     size_t offset;              /* into the table's struct */
     bool in_defaults;           /* may stand in [defaults] too */
-    int64_t low;                /* of a duration in ms or an integer */
+    int64_t low;                /* of a duration in ms, an integer or a size */
     int64_t high;               /* … and the most of it, or of a list's words; 0: no bound */
     const char *const *choices; /* of a VALUE_CHOICE, ends with NULL */
 };

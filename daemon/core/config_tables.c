@@ -6,7 +6,8 @@
 
 #define FIELD(field) .offset = offsetof(struct service_config, field)
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
-enum { STOP_MOST = 7 * DAY }; /* keepers count it in an int of milliseconds */
+enum { LOG_BUDGET_LEAST = 64 << 10 }; /* a keeper makes eight segments of it */
+enum { STOP_MOST = 7 * DAY };         /* keepers count it in an int of milliseconds */
 static const char *const kinds[] = {"jupyter", "command", NULL};
 static const struct config_key service_keys[] = {
     {"kind", VALUE_CHOICE, FIELD(kind), .choices = kinds},
@@ -26,7 +27,7 @@ static const struct config_key service_keys[] = {
     {"start_timeout", VALUE_DURATION, FIELD(start_timeout_ms), .in_defaults = true},
     {"enabled", VALUE_BOOL, FIELD(enabled)},
     {"idle_cull", VALUE_DURATION, FIELD(idle_cull_ms), .in_defaults = true},
-    {"log_budget", VALUE_SIZE, FIELD(log_budget), .in_defaults = true},
+    {"log_budget", VALUE_SIZE, FIELD(log_budget), .in_defaults = true, .low = LOG_BUDGET_LEAST},
 };
 #undef FIELD
 

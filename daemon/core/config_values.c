@@ -261,6 +261,19 @@ static int read_duration(
     return 0;
 }
 
+static int read_size(
+    const struct config_key *key, const char *value, uint64_t *slot, struct error *err)
+{
+    uint64_t read;
+    int code = size_parse(value, &read, err);
+    if (!code && read < (uint64_t)key->low) {
+        code = error_set(err, -EINVAL, "%s is too little; %lldK is the least", value,
+            (long long)key->low >> 10);
+    }
+    *slot = code ? *slot : read;
+    return code;
+}
+
 static void set_scalar(
     struct loader *loader, const struct config_key *key, void *slot, const char *value)
 {
@@ -270,7 +283,7 @@ static void set_scalar(
     if (key->type == VALUE_DURATION) {
         code = read_duration(key, value, slot, &err);
     } else if (key->type == VALUE_SIZE) {
-        code = size_parse(value, slot, &err);
+        code = read_size(key, value, slot, &err);
     } else if (key->type == VALUE_SIGNAL) {
         code = signal_parse(value, slot, &err);
     } else if (key->type == VALUE_INTEGER) {

@@ -98,6 +98,8 @@ static void test_values(void)
         "user:2: stop_timeout: \"3parsecs\" is not a duration; write 90s, 15m, 24h or 7d\n");
     EXPECT("[service:lab]\nstop_timeout = 30d\n",
         "user:2: stop_timeout: 30d is too long; 7d is the most\n");
+    EXPECT("[service:lab]\nlog_budget = 0\n",
+        "user:2: log_budget: 0 is too little; 64K is the least\n");
     EXPECT("[service:lab]\nlog_budget = big\nstop_signal = BOO\nenabled = maybe\n",
         "user:2: log_budget: \"big\" is not a size; write 512K, 64M or 2G\n"
         "user:3: stop_signal: \"BOO\" is not a signal; write TERM, INT or USR1\n"
