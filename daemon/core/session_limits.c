@@ -1,31 +1,46 @@
-/* The limit of open descriptors: raised for gearsd, given back to what it starts. */
-#include "daemon/core/descriptors.h"
+/* The limits of gearsd's own process: changed at its start, given back to what it starts. */
+#include "daemon/core/session_limits.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
-static struct rlimit session;
+const int session_limits[SESSION_LIMITS] = {RLIMIT_NOFILE, RLIMIT_CORE};
 
-void descriptors_raise(void)
+static struct {
+    bool changed;
+    struct rlimit limit;
+} session[SESSION_LIMITS];
+
+void session_limits_change(void)
 {
-    if (getrlimit(RLIMIT_NOFILE, &session)) {
-        return;
+    for (size_t i = 0; i < SESSION_LIMITS; i++) {
+        struct rlimit *limit = &session[i].limit;
+        __rlimit_resource_t resource = (__rlimit_resource_t)session_limits[i];
+        session[i].changed = !getrlimit(resource, limit);
+        if (session[i].changed) {
+            rlim_t soft = session_limits[i] == RLIMIT_NOFILE ? limit->rlim_max : 0;
+            /* Refused: then the session's limit has to do. */
+            setrlimit(resource, &(struct rlimit){soft, limit->rlim_max});
+        }
     }
-    struct rlimit most = {session.rlim_max, session.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &most); /* refused: then the session's limit has to do */
 }
 
-struct rlimit descriptors_limit(void)
+struct rlimit session_limit_get(int resource)
 {
-    if (!session.rlim_max) { /* never raised */
-        struct rlimit limit = {0};
-        getrlimit(RLIMIT_NOFILE, &limit);
-        return limit;
+    struct rlimit limit = {0};
+    for (size_t i = 0; i < SESSION_LIMITS; i++) {
+        if (session_limits[i] == resource && session[i].changed) {
+            return session[i].limit;
+        }
     }
-    return session;
+    getrlimit((__rlimit_resource_t)resource, &limit);
+    return limit;
 }
 
-void descriptors_restore(pid_t pid)
+void session_limits_restore(pid_t pid)
 {
-    struct rlimit limit = descriptors_limit();
-    prlimit(pid, RLIMIT_NOFILE, &limit, NULL);
+    for (size_t i = 0; i < SESSION_LIMITS; i++) {
+        struct rlimit limit = session_limit_get(session_limits[i]);
+        prlimit(pid, (__rlimit_resource_t)session_limits[i], &limit, NULL);
+    }
 }

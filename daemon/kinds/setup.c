@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "daemon/core/descriptors.h"
+#include "daemon/core/session_limits.h"
 
 enum {
     RESULT_FD = 197, /* in the shell; a number that start-up files do not use */
@@ -77,7 +77,7 @@ static int spawn(struct run *run, char **argv, char **env, const int output[2],
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (!code) {
-        descriptors_restore(run->pid);
+        session_limits_restore(run->pid);
     }
     return code ? error_errno(err, code, "cannot run /bin/bash for modules and setup") : 0;
 }

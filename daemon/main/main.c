@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "build_id.h"
-#include "daemon/core/descriptors.h"
 #include "daemon/core/log.h"
+#include "daemon/core/session_limits.h"
 #include "daemon/main/daemon.h"
 #include "daemon/service/spawn.h"
 
@@ -166,7 +166,7 @@ int main(int argc, char **argv)
         return code ? say_mistakes(&home, daemon.share_dir, &err) : 0;
     }
     prctl(PR_SET_DUMPABLE, 0); /* it holds tokens */
-    descriptors_raise();
+    session_limits_change();
     code = code ? code : home_prepare(&home, &err);
     code = code ? code : startup_prepare_log(&home, &err);
     code = code ? code : startup_claim(&home, &options, &daemon.lease, &daemon.listener, &err);

@@ -13,8 +13,8 @@
 
 #include "common/clock.h"
 #include "daemon/core/config_job.h"
-#include "daemon/core/descriptors.h"
 #include "daemon/core/log.h"
+#include "daemon/core/session_limits.h"
 #include "daemon/main/daemon.h"
 
 enum {
@@ -171,10 +171,10 @@ void daemon_exec(struct daemon *daemon)
     relay_client_drain(daemon->manager->relay, false);
     snprintf(fd, sizeof fd, "%d", daemon->listener);
     fcntl(daemon->listener, F_SETFD, 0);
-    descriptors_restore(0);
+    session_limits_restore(0);
     execl(daemon->upgrade_to, daemon->upgrade_to, "--listener", fd, "--lease",
         daemon->lease.nonce, (char *)NULL);
-    descriptors_raise();
+    session_limits_change();
     fcntl(daemon->listener, F_SETFD, FD_CLOEXEC);
     log_line("upgrade failed cause=\"%s\"", strerror(errno));
     relay_client_drain(daemon->manager->relay, true);

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "daemon/core/descriptors.h"
+#include "daemon/core/session_limits.h"
 #include "daemon/service/manager.h"
 #include "daemon/service/spawn.h"
 
@@ -66,10 +66,12 @@ static void add_paths(struct service *service, struct link_frame *frame)
 static void add_limits(const struct service_config *config, struct link_frame *frame)
 {
     char limit[80];
-    struct rlimit session = descriptors_limit();
-    snprintf(limit, sizeof limit, "%d %llu %llu", (int)RLIMIT_NOFILE,
-        (unsigned long long)session.rlim_cur, (unsigned long long)session.rlim_max);
-    link_frame_string(frame, LINK_TAG_RLIMIT, limit);
+    for (size_t i = 0; i < SESSION_LIMITS; i++) {
+        struct rlimit session = session_limit_get(session_limits[i]);
+        snprintf(limit, sizeof limit, "%d %llu %llu", session_limits[i],
+            (unsigned long long)session.rlim_cur, (unsigned long long)session.rlim_max);
+        link_frame_string(frame, LINK_TAG_RLIMIT, limit);
+    }
     for (size_t i = 0; i < config->limit_count; i++) {
         unsigned long long value = config->limits[i].value;
         snprintf(limit, sizeof limit, "%d %llu %llu", config->limits[i].resource, value, value);

@@ -290,30 +290,35 @@ def test_an_upgrade_keeps_services_and_their_connections(gears: Gears) -> None:
     assert gears.status("web")["pid"] == before["pid"]
 
 
-def test_gearsd_takes_all_descriptors_and_services_only_the_session_s(gears: Gears) -> None:
+def test_gearsd_has_limits_of_its_own_and_services_the_session_s(gears: Gears) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    core = 8192 if most < 0 else min(8192, most)
     (gears.home / "etc/gears.conf").write_text(
         "[service:count]\nkind = command\nready = log:soft\n"
-        "setup = export SETUP_SOFT=$(ulimit -Sn)\n"
-        "command = sh -c 'echo soft $(ulimit -Sn) hard $(ulimit -Hn) setup $SETUP_SOFT;"
-        " exec sleep 1000'\n"
+        "setup = export SETUP_SOFT=$(ulimit -Sn) SETUP_CORE=$(ulimit -Sc)\n"
+        "command = sh -c 'echo soft $(ulimit -Sn) hard $(ulimit -Hn) setup $SETUP_SOFT"
+        " core $SETUP_CORE; exec sleep 1000'\n"
     )
     start = [str(gears.bin / "gearsctl"), "start", "count"]
-    limited = ["prlimit", f"--nofile=200:{hard}", *start]
+    limited = ["prlimit", f"--nofile=200:{hard}", f"--core={core}:", *start]
     subprocess.run(limited, env=gears.environment, check=True, timeout=60)
-    said = f"soft 200 hard {hard} setup 200"
+    said = f"soft 200 hard {hard} setup 200 core {core // 1024}"
     wait_until(lambda: said in gears.run("logs", "count").stdout, "the line")
-    assert_descriptors(gears.daemon_pid(), hard)
+    assert_limits(gears.daemon_pid(), descriptors=hard, core=0)
+    assert_limits(gears.status("count")["pid"], descriptors=200, core=core)
     gears.run("daemon", "upgrade")
     gears.run("restart", "count")
     wait_until(lambda: gears.run("logs", "count").stdout.count(said) == 2, "the second line")
-    assert_descriptors(gears.daemon_pid(), hard)
+    assert_limits(gears.daemon_pid(), descriptors=hard, core=0)
+    assert_limits(gears.status("count")["pid"], descriptors=200, core=core)
 
 
-def assert_descriptors(pid: int, soft: int) -> None:
+def assert_limits(pid: int, descriptors: int, core: int) -> None:
     rows = Path(f"/proc/{pid}/limits").read_text().splitlines()
-    row = next(row for row in rows if row.startswith("Max open files"))
-    assert row.split()[3] == str(soft)
+    for name, soft in (("Max open files", descriptors), ("Max core file size", core)):
+        row = next(row for row in rows if row.startswith(name))
+        assert row[len(name) :].split()[0] == str(soft), row
 
 
 def test_a_relay_hears_to_its_end_what_a_leaving_daemon_said(gears: Gears) -> None:
