@@ -6,19 +6,27 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/client.h"
 
-/* Descriptors for the child's 0, 1, 2; −1 leaves one as it is. Returns the pid or −errno. */
-static pid_t spawn(const char *const argv[], const int fds[3])
+/* Descriptors for the child's 0, 1, 2; −1 leaves one as it is. `leashed`: it does not outlive
+   this process. Returns the pid or −errno. */
+static pid_t spawn(const char *const argv[], const int fds[3], bool leashed)
 {
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         watch_undo_in_child();
+        if (leashed) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != parent) { /* it ended before that */
+                _exit(127);
+            }
+        }
         for (int i = 0; i < 3; i++) {
             if (fds[i] >= 0) {
                 dup2(fds[i], i);
@@ -54,7 +62,7 @@ int program_run(const char *const argv[], const char *input)
         cli_say("cannot make a socket: %s", strerror(errno));
         return EXIT_FAILED;
     }
-    pid_t pid = spawn(argv, (int[3]){ends[1], -1, -1});
+    pid_t pid = spawn(argv, (int[3]){ends[1], -1, -1}, false);
     if (input) {
         close(ends[1]);
         (void)!send(ends[0], input, strlen(input), MSG_NOSIGNAL);
@@ -70,7 +78,7 @@ int program_run(const char *const argv[], const char *input)
 int program_run_quiet(const char *const argv[])
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    pid_t pid = spawn(argv, (int[3]){null, null, null});
+    pid_t pid = spawn(argv, (int[3]){null, null, null}, false);
     if (null >= 0) {
         close(null);
     }
@@ -87,7 +95,7 @@ static int read_output(const char *const argv[], char *out, size_t size, bool er
         return EXIT_FAILED;
     }
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    pid_t pid = spawn(argv, (int[3]){null, ends[1], errors ? ends[1] : null});
+    pid_t pid = spawn(argv, (int[3]){null, ends[1], errors ? ends[1] : null}, true);
     close(ends[1]);
     while (pid > 0 && used < size - 1 && (n = read(ends[0], out + used, size - 1 - used)) > 0) {
         used += (size_t)n;

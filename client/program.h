@@ -11,7 +11,8 @@
 int program_run(const char *const argv[], const char *input);
 /* As program_run, output and errors to /dev/null. */
 int program_run_quiet(const char *const argv[]);
-/* What argv prints on stdout, at most size - 1 bytes, NUL-terminated; its exit status. */
+/* What argv prints on stdout, at most size - 1 bytes, NUL-terminated; its exit status. It is
+ * killed when this process is, as a check of doctor's that takes too long. */
 int program_read(const char *const argv[], char *out, size_t size);
 /* As program_read, with what it prints on stderr. */
 int program_read_all(const char *const argv[], char *out, size_t size);

@@ -17,7 +17,7 @@ import pytest
 from conftest import Gears
 from doctor_report import apart, examine, only, this_host
 from hanging_mount import HangingMount
-from processes import wait_until
+from processes import alive, wait_until
 from records import private, record
 
 
@@ -165,6 +165,8 @@ def test_what_is_slow_is_not_called_a_hung_home(gears: Gears) -> None:
         assert "hangs" not in str(findings), findings
         assert "python" in str(json.loads(result.stdout)["notes"]), "later checks were left out"
         assert (folder / "b.tar.gz").exists()
+        ran = [int(pid) for pid in (folder / "pids").read_text().split()]
+        wait_until(lambda: ran and not any(map(alive, ran)), "the end of what doctor ran")
     finally:
-        for pid in (folder / "pids").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in filter(alive, map(int, (folder / "pids").read_text().split())):
+            os.kill(pid, signal.SIGKILL)
