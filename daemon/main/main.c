@@ -127,11 +127,11 @@ static int serve(struct daemon *daemon, struct home *home, struct config *config
     startup_notify("READY=1");
     event_base_dispatch(daemon->base);
     startup_notify("STOPPING=1");
-    control_destroy(daemon->control);
     return 0;
 }
 
-/* What shows others that this gearsd serves the host. */
+/* What shows others that this gearsd serves the host; then its clients, who may wait for just
+   that. */
 static void leave_host(struct daemon *daemon, const struct home *home)
 {
     char path[PATH_MAX];
@@ -144,6 +144,9 @@ static void leave_host(struct daemon *daemon, const struct home *home)
         home_drop_short(home);
     }
     lease_release(&daemon->lease);
+    if (daemon->control) {
+        control_destroy(daemon->control);
+    }
 }
 
 int main(int argc, char **argv)
