@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "common/text.h"
-#include "daemon/tunnel/sshkey.h"
+#include "daemon/tunnel/wire.h"
 
 /* Of draft-ietf-sshm-ssh-agent. */
 enum {

@@ -8,6 +8,7 @@
 #include "daemon/tunnel/agent.h"
 #include "daemon/tunnel/auth_private.h"
 #include "daemon/tunnel/prompt.h"
+#include "daemon/tunnel/wire.h"
 
 /* What the signing callback needs. */
 struct signing {

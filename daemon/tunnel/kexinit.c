@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/text.h"
-#include "daemon/tunnel/sshkey.h"
+#include "daemon/tunnel/wire.h"
 
 enum { MSG_KEXINIT = 20, COOKIE = 16, PACKET_MOST = 35000 /* RFC 4253, 6.1 */ };
 

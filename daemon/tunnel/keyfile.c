@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/tunnel/wire.h"
+
 static const char begin[] = "-----BEGIN OPENSSH PRIVATE KEY-----";
 static const char magic[] = "openssh-key-v1"; /* with its NUL */
 

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "daemon/tunnel/session.h"
+#include "daemon/tunnel/wire.h"
 
 /* libssh2 gives an open up when bytes came for another packet 60 s after it was sent, and then
  * a late yes leaves a channel that nobody closes. After a freeze the late answers come
@@ -175,11 +176,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
 
 static void put_string(struct opens *opens, const char *text, size_t length)
 {
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        opens->message[opens->length++] = (char)(length >> shift & 0xff);
-    }
-    memcpy(opens->message + opens->length, text, length);
-    opens->length += (unsigned)length;
+    wire_put_u32((uint8_t *)opens->message + opens->length, (uint32_t)length);
+    memcpy(opens->message + opens->length + 4, text, length);
+    opens->length += (unsigned)length + 4;
 }
 
 /* Decide what is opened next; false: nothing. */

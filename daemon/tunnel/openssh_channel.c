@@ -16,7 +16,7 @@
 #include "common/clock.h"
 #include "daemon/tunnel/openssh_packet.h"
 #include "daemon/tunnel/prompt.h"
-#include "daemon/tunnel/sshkey.h"
+#include "daemon/tunnel/wire.h"
 
 /* LEAVE_MS: a server that is told to close may still count a session whose command has not
  * ended, and then refuses the next. CLOSE_MS: it confirms. REOPEN_MS: it has noticed our half

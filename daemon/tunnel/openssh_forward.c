@@ -9,23 +9,20 @@
 #include "common/clock.h"
 #include "daemon/tunnel/openssh_private.h"
 #include "daemon/tunnel/prompt.h"
+#include "daemon/tunnel/wire.h"
 
-static uint32_t number(const uint8_t *at)
+static void settle(struct openssh *openssh, struct target *target, bool good, struct wire *wire)
 {
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void settle(struct openssh *openssh, struct target *target, bool good,
-    const uint8_t *text, size_t length)
-{
+    size_t length;
     char why[200] = "ssh did not add the way";
     if (good) {
         target->state = TARGET_READY;
         openssh_clients_target_ready(openssh, target);
         return;
     }
-    if (length >= 4 && number(text) <= length - 4) {
-        char *words = prompt_line((const char *)text + 4, number(text), 150);
+    const char *text = (const char *)wire_string(wire, &length);
+    if (text) {
+        char *words = prompt_line(text, length, 150);
         snprintf(why, sizeof why, "ssh did not add the way: %s", words ? words : "");
         free(words);
     }
@@ -36,15 +33,13 @@ static void settle(struct openssh *openssh, struct target *target, bool good,
 static void on_packet(void *context, const uint8_t *bytes, size_t length)
 {
     struct openssh *openssh = context;
-    if (length < 8) {
-        return;
-    }
-    int type = (int)number(bytes);
-    uint32_t request = number(bytes + 4);
-    for (int i = 0; i < TARGETS_MOST; i++) {
+    struct wire wire = {bytes, length, false};
+    int type = (int)wire_u32(&wire);
+    uint32_t request = wire_u32(&wire);
+    for (int i = 0; i < TARGETS_MOST && !wire.bad; i++) {
         struct target *target = &openssh->targets[i];
         if (target->state == TARGET_ASKED && target->request == request) {
-            settle(openssh, target, type == MUX_OK, bytes + 8, length - 8);
+            settle(openssh, target, type == MUX_OK, &wire);
             return;
         }
     }

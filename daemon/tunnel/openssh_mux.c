@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/tunnel/wire.h"
+
 /* UNSENT_MOST: ssh reads a packet a round, but not while the server takes nothing. */
 enum { UNSENT_MOST = 64 * 1024, PIECE = 32 * 1024, PIECES = 8 };
 
@@ -38,8 +40,10 @@ void mux_put_byte(struct mux_packet *packet, uint8_t value)
 
 void mux_put(struct mux_packet *packet, uint32_t value)
 {
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        mux_put_byte(packet, (uint8_t)(value >> shift));
+    uint8_t bytes[4];
+    wire_put_u32(bytes, value);
+    for (int i = 0; i < 4; i++) {
+        mux_put_byte(packet, bytes[i]);
     }
 }
 
@@ -140,9 +144,7 @@ static int put_raw(struct mux *mux, const uint8_t *bytes, size_t length)
     if (!room) {
         return -ENOMEM;
     }
-    for (int i = 0; i < 4; i++) {
-        room[i] = (uint8_t)(length >> (24 - 8 * i));
-    }
+    wire_put_u32(room, (uint32_t)length);
     memcpy(room + 4, bytes, length);
     mux->out.end += length + 4;
     return 0;
@@ -164,15 +166,11 @@ int mux_send(struct mux *mux, const struct mux_packet *packet)
     return code;
 }
 
-static uint32_t number(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
 /* Both sides say hello first. */
 static bool greet(struct mux *mux, const uint8_t *bytes, size_t length)
 {
-    if (length < 8 || number(bytes) != MUX_HELLO || number(bytes + 4) != MUX_VERSION) {
+    struct wire wire = {bytes, length, false};
+    if (wire_u32(&wire) != MUX_HELLO || wire_u32(&wire) != MUX_VERSION) {
         return false;
     }
     mux->greeted = true;
@@ -185,7 +183,7 @@ static bool take_packets(struct mux *mux)
 {
     while (!mux->doomed && mux->in.end - mux->in.start >= 4) {
         const uint8_t *at = mux->in.data + mux->in.start;
-        size_t length = number(at);
+        size_t length = wire_u32(&(struct wire){at, 4, false});
         if (length > MUX_PACKET_MOST) {
             return false;
         }

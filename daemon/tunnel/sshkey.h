@@ -12,17 +12,6 @@ enum {
     SSHKEY_TYPE_SIZE = 64
 };
 
-/* What is left to read of a message. Reading beyond its end sets `bad`, and then gives 0. */
-struct wire {
-    const uint8_t *at;
-    size_t left;
-    bool bad;
-};
-uint8_t wire_byte(struct wire *wire);
-uint32_t wire_u32(struct wire *wire);
-/* A length and that many bytes; they stay where they are. NULL when bad. */
-const uint8_t *wire_string(struct wire *wire, size_t *length);
-
 /* Decode base64 up to the first other character; `=` may be missing. The number of bytes, or
  * SIZE_MAX when there are more than `size` or the last group is torn. */
 size_t base64_decode(const char *text, size_t length, uint8_t *out, size_t size);
