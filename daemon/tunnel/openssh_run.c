@@ -3,26 +3,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "common/text.h"
 #include "daemon/tunnel/openssh_private.h"
+#include "daemon/tunnel/run_answer.h"
 
-static void answer(struct openssh *openssh, int code, const char *why, int exit)
+static void answered(struct openssh *openssh)
 {
     struct openssh_run *run = &openssh->run;
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_RAN, run->request);
-    if (!code) {
-        link_frame_string(&frame, LINK_TAG_REPORT, run->report.text);
-    } else {
-        link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)code);
-        link_frame_string(&frame, LINK_TAG_TEXT, why);
-    }
-    if (exit >= 0) {
-        link_frame_u64(&frame, LINK_TAG_EXIT_CODE, (uint64_t)exit);
-    }
-    control_ran(openssh->tunnel, &frame);
     run->asked = run->begun = false;
     free(run->command);
     run->command = NULL;
@@ -30,22 +17,11 @@ static void answer(struct openssh *openssh, int code, const char *why, int exit)
     event_del(run->timer);
 }
 
-/* "…; it printed last: …", all of it on one line. */
 static void answer_failure(struct openssh *openssh, int code, const char *why, int exit)
 {
-    struct text words = {0};
-    char last[REPORT_LAST_MOST], visible[REPORT_LAST_MOST * 4 + 8];
-    size_t length = openssh->run.report.last ? report_last(&openssh->run.report, last) : 0;
-    while (length && (last[length - 1] == '\n' || last[length - 1] == '\r')) {
-        length--;
-    }
-    text_printf(&words, "%s", why);
-    if (length) {
-        visible_format(last, length, visible, sizeof visible);
-        text_printf(&words, "; it printed last: %s", visible);
-    }
-    answer(openssh, code, text_string(&words), exit);
-    text_finish(&words);
+    run_answer_failure(
+        openssh->tunnel, openssh->run.request, &openssh->run.report, code, why, exit);
+    answered(openssh);
 }
 
 /* The command may go on; the next one closes its channel. */
@@ -92,12 +68,8 @@ int openssh_run(struct openssh *openssh, uint32_t request, char *command, int64_
 void openssh_run_no_session(struct openssh *openssh, const char *why, bool busy)
 {
     char words[400];
-    snprintf(words, sizeof words,
-        busy ? "the server refused a session (%s): it allows no command, or the one before "
-               "still runs there"
-             : "the server opened no session (%s)",
-        why);
-    answer_failure(openssh, busy ? EBUSY : EIO, words, -1);
+    int code = run_explain_no_session(busy, why, words, sizeof words);
+    answer_failure(openssh, code, words, -1);
 }
 
 void openssh_run_began(struct openssh *openssh, bool taken)
@@ -115,7 +87,8 @@ void openssh_run_heard(struct openssh *openssh, const uint8_t *bytes, size_t len
     }
     int code = report_feed(&run->report, (const char *)bytes, length);
     if (code == 1) {
-        answer(openssh, 0, NULL, -1);
+        run_answer_report(openssh->tunnel, run->request, &run->report);
+        answered(openssh);
     } else if (code) {
         answer_failure(openssh, EMSGSIZE, "too much output before the report", -1);
     }
@@ -133,15 +106,8 @@ void openssh_run_ended(struct openssh *openssh)
         answer_failure(openssh, EPROTO, why, -1);
         return;
     }
-    snprintf(why, sizeof why, "the command ended with exit code %d%s and no report", run->exit,
-        run->exit == 127   ? " (not found)"
-        : run->exit == 126 ? " (not executable here)"
-                           : "");
-    answer_failure(openssh,
-        run->exit == 127   ? ENOENT
-        : run->exit == 126 ? ENOEXEC
-                           : EPROTO,
-        why, run->exit);
+    int code = run_explain_exit(run->exit, why, sizeof why);
+    answer_failure(openssh, code, why, run->exit);
 }
 
 int openssh_run_prepare(struct openssh *openssh)

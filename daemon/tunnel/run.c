@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "daemon/tunnel/run_answer.h"
 #include "daemon/tunnel/session.h"
 
 /* LEAVE_MS: a command that has reported ends, and the server closes; CLOSE_MS: it answers our
@@ -31,41 +31,17 @@ static void set_timer(struct run *run, int64_t at_ms)
     event_add(run->timer, &wait);
 }
 
-static void answer(struct run *run, const char *report, int code, const char *why, int exit)
+static void answered(struct run *run)
 {
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_RAN, run->request);
-    if (report) {
-        link_frame_string(&frame, LINK_TAG_REPORT, report);
-    } else {
-        link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)code);
-        link_frame_string(&frame, LINK_TAG_TEXT, why);
-    }
-    if (exit >= 0) {
-        link_frame_u64(&frame, LINK_TAG_EXIT_CODE, (uint64_t)exit);
-    }
-    control_ran(run->session->tunnel, &frame);
     run->asked = false;
     free(run->command);
     run->command = NULL;
 }
 
-/* "…; it printed last: …", all of it on one line. */
 static void answer_failure(struct run *run, int code, const char *why, int exit)
 {
-    struct text words = {0};
-    char last[REPORT_LAST_MOST], visible[REPORT_LAST_MOST * 4 + 8];
-    size_t length = run->report.last ? report_last(&run->report, last) : 0;
-    while (length && (last[length - 1] == '\n' || last[length - 1] == '\r')) {
-        length--;
-    }
-    text_printf(&words, "%s", why);
-    if (length) {
-        visible_format(last, length, visible, sizeof visible);
-        text_printf(&words, "; it printed last: %s", visible);
-    }
-    answer(run, NULL, code, text_string(&words), exit);
-    text_finish(&words);
+    run_answer_failure(run->session->tunnel, run->request, &run->report, code, why, exit);
+    answered(run);
 }
 
 void run_finish(struct run *run)
@@ -163,12 +139,8 @@ void run_opened(struct run *run, LIBSSH2_CHANNEL *channel, int code, const char 
     }
     if (!channel) {
         bool refused = code == LIBSSH2_ERROR_CHANNEL_FAILURE;
-        snprintf(words, sizeof words,
-            refused ? "the server refused a session (%s): it allows no command, or the one "
-                      "before still runs there"
-                    : "the server opened no session (%s)",
-            why);
-        answer_failure(run, refused ? EBUSY : EIO, words, -1);
+        int number = run_explain_no_session(refused, why, words, sizeof words);
+        answer_failure(run, number, words, -1);
         become_idle(run);
         return;
     }
@@ -217,18 +189,16 @@ static void tell_end(struct run *run)
         answer_failure(run, EPROTO, why, -1);
         return;
     }
-    snprintf(why, sizeof why, "the command ended with exit code %d%s and no report", exit,
-        exit == 127   ? " (not found)"
-        : exit == 126 ? " (not executable here)"
-                      : "");
-    answer_failure(run, exit == 127 ? ENOENT : exit == 126 ? ENOEXEC : EPROTO, why, exit);
+    int code = run_explain_exit(exit, why, sizeof why);
+    answer_failure(run, code, why, exit);
 }
 
 static void heard(struct run *run, const char *bytes, size_t length)
 {
     int code = run->state == RUN_READING ? report_feed(&run->report, bytes, length) : 0;
     if (code == 1) {
-        answer(run, run->report.text, 0, NULL, -1);
+        run_answer_report(run->session->tunnel, run->request, &run->report);
+        answered(run);
         leave(run, RUN_WAITING);
     } else if (code) {
         answer_failure(run, EMSGSIZE, "too much output before the report", -1);
