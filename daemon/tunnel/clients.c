@@ -2,13 +2,13 @@
  * them, session.c gives each its turns. */
 #include <errno.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/session.h"
+#include "daemon/tunnel/trouble.h"
 
 /* SPARE_FDS are for the feed, refusals and the control. */
 enum { CHANNELS_MOST = 4096, SPARE_FDS = 128, MUCH = 4 * 1024 * 1024 };
@@ -75,26 +75,18 @@ int session_add(struct session *session, int fd, const char *target, const char 
     return 0;
 }
 
-static struct page503 page_of(const char *service, const char *cause, char command[80])
-{
-    snprintf(command, 80, "gearsctl status %s", service);
-    return (struct page503){
-        .name = service, .cause = cause, .command = command, .since_us = clock_utc_us()};
-}
-
 void session_refuse(struct session *session, struct channel *channel, const char *why)
 {
-    char cause[256], command[80];
+    struct trouble_page made;
     int fd = channel_take_client(channel);
     channel->state = CHANNEL_DEAD;
     session_wake(session);
     if (fd < 0) {
         return;
     }
-    snprintf(cause, sizeof cause, "not reached: %s", why);
-    struct page503 page = page_of(channel->service, cause, command);
+    trouble_page(&made, channel->service, why);
     TUNNEL_COUNT(session->tunnel, refused, 1);
-    refusal_start(session->tunnel->refusals, fd, &page);
+    refusal_start(session->tunnel->refusals, fd, &made.page);
 }
 
 void session_orphan(struct session *session, LIBSSH2_CHANNEL *ssh)
@@ -143,16 +135,15 @@ void clients_settle(struct session *session)
 void clients_close(struct session *session)
 {
     struct tunnel *tunnel = session->tunnel;
-    char cause[600], command[80];
-    snprintf(cause, sizeof cause, "not reached: %s", tunnel->text);
+    struct trouble_page made;
     while (session->channels) {
         struct channel *channel = session->channels;
         int fd = channel_take_client(channel);
         if (fd >= 0 && channel->state == CHANNEL_RELAYING) {
             close(fd);
         } else if (fd >= 0) {
-            struct page503 page = page_of(channel->service, cause, command);
-            refusal_now(fd, &page);
+            trouble_page(&made, channel->service, tunnel->text);
+            refusal_now(fd, &made.page);
         }
         delist(session, channel);
         channel_free(channel);

@@ -12,6 +12,7 @@
 #include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/session.h"
+#include "daemon/tunnel/trouble.h"
 #include "daemon/tunnel/tunnel.h"
 
 enum { FEEDERS_MOST = 64, BACKLOG = 1024, ACCEPTS = 64, FRAMES = 64, IDLE_MS = 5000 };
@@ -40,15 +41,14 @@ static void leave(struct feeder *feeder)
 
 static void refuse(struct tunnel *tunnel, int fd, const char *service, const char *why)
 {
-    char cause[600], command[80] = "";
+    struct trouble_page made;
+    bool down = tunnel->state == LINK_TUNNEL_DOWN;
     TUNNEL_COUNT(tunnel, refused, 1);
-    snprintf(cause, sizeof cause, "not reached: %s", why);
-    if (tunnel->state == LINK_TUNNEL_DOWN) {
-        snprintf(command, sizeof command, "gearsctl login %s", tunnel->cluster);
-    }
-    struct page503 page = {
-        .name = service, .cause = cause, .command = command, .since_us = tunnel->since_us};
-    refusal_start(tunnel->refusals, fd, &page);
+    trouble_page(&made, service, why);
+    snprintf(made.command, sizeof made.command, "%s%s", down ? "gearsctl login " : "",
+        down ? tunnel->cluster : "");
+    made.page.since_us = tunnel->since_us;
+    refusal_start(tunnel->refusals, fd, &made.page);
 }
 
 static void take_client(struct tunnel *tunnel, struct link_message *message)

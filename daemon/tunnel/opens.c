@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "daemon/tunnel/session.h"
+#include "daemon/tunnel/trouble.h"
 #include "daemon/tunnel/wire.h"
 
 /* libssh2 gives an open up when bytes came for another packet 60 s after it was sent, and then
@@ -134,15 +135,7 @@ bool opens_probe(struct opens *opens)
 /* Tell gearsd, count, and give the client the page or the end. */
 static void refuse(struct opens *opens, struct channel *channel, int code, const char *why)
 {
-    struct tunnel *tunnel = opens->session->tunnel;
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_TROUBLE, 0);
-    link_frame_string(&frame, LINK_TAG_TARGET_PATH, channel->target);
-    link_frame_string(&frame, LINK_TAG_SERVICE, channel->service);
-    link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)code);
-    link_frame_string(&frame, LINK_TAG_TEXT, why);
-    control_send(tunnel, &frame);
-    TUNNEL_COUNT(tunnel, failed, 1);
+    trouble_tell(opens->session->tunnel, channel->target, channel->service, code, why);
     session_refuse(opens->session, channel, why);
 }
 
@@ -242,18 +235,8 @@ static int explain(struct opens *opens, int code, char *why, size_t size)
     char words[160];
     session_last_words(opens->session, words, sizeof words);
     const char *target = opens->channel ? opens->channel->target : "";
-    if (strstr(words, "prohibited")) {
-        snprintf(why, size, "the server forbids to reach %s (%s)", target, words);
-        return EACCES;
-    }
-    if (strstr(words, "connect failed")) {
-        snprintf(why, size,
-            "the server did not reach %s: nobody listens there, or it is forbidden (%s)",
-            target, words);
-        return ECONNREFUSED;
-    }
-    snprintf(why, size, "the server did not open %s (%s)", target, words);
-    return code == LIBSSH2_ERROR_TIMEOUT ? ETIMEDOUT : EIO;
+    int number = trouble_explain(target, words, why, size);
+    return number == EIO && code == LIBSSH2_ERROR_TIMEOUT ? ETIMEDOUT : number;
 }
 
 static void failed(struct opens *opens, int code)

@@ -14,6 +14,7 @@
 #include "common/unixsock.h"
 #include "daemon/tunnel/openssh_private.h"
 #include "daemon/tunnel/refusal.h"
+#include "daemon/tunnel/trouble.h"
 
 /* DOUBT_MS: without a sign of life since a client came the server is asked, and OPEN_MS after
  * it came the client is refused. AGAIN_MS: ssh's backlog was full. */
@@ -99,35 +100,17 @@ void openssh_clients_limit_refused(struct openssh *openssh)
     words_limit_refused(&openssh->words, waiting);
 }
 
-static struct page503 page_of(
-    const struct stream *stream, const char *why, char cause[300], char command[80])
-{
-    snprintf(cause, 300, "not reached: %s", why);
-    snprintf(command, 80, "gearsctl status %s", stream->service);
-    return (struct page503){.name = stream->service,
-        .cause = cause,
-        .command = command,
-        .since_us = clock_utc_us()};
-}
-
 /* Tell gearsd, count, and give the client the page or the end. */
 static void refuse(struct stream *stream, int code, const char *why)
 {
-    char cause[300], command[80];
+    struct trouble_page made;
     struct tunnel *tunnel = stream->openssh->tunnel;
-    struct link_frame frame;
-    link_frame_start(&frame, LINK_TUNNEL_TROUBLE, 0);
-    link_frame_string(&frame, LINK_TAG_TARGET_PATH, stream->path);
-    link_frame_string(&frame, LINK_TAG_SERVICE, stream->service);
-    link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)code);
-    link_frame_string(&frame, LINK_TAG_TEXT, why);
-    control_send(tunnel, &frame);
-    TUNNEL_COUNT(tunnel, failed, 1);
+    trouble_tell(tunnel, stream->path, stream->service, code, why);
     TUNNEL_COUNT(tunnel, refused, 1);
-    struct page503 page = page_of(stream, why, cause, command);
+    trouble_page(&made, stream->service, why);
     int fd = take_client(stream);
     if (fd >= 0) {
-        refusal_heard(tunnel->refusals, fd, &page, stream->first, stream->first_length);
+        refusal_heard(tunnel->refusals, fd, &made.page, stream->first, stream->first_length);
     }
     kill_stream(stream);
 }
@@ -142,18 +125,8 @@ static bool was_refused(struct stream *stream)
     if (!reason) {
         return false;
     }
-    if (strstr(reason, "prohibited")) {
-        snprintf(why, sizeof why, "the server forbids to reach %s (%s)", stream->path, reason);
-        refuse(stream, EACCES, why);
-    } else if (strstr(reason, "connect failed")) {
-        snprintf(why, sizeof why,
-            "the server did not reach %s: nobody listens there, or it is forbidden (%s)",
-            stream->path, reason);
-        refuse(stream, ECONNREFUSED, why);
-    } else {
-        snprintf(why, sizeof why, "the server did not open %s (%s)", stream->path, reason);
-        refuse(stream, EIO, why);
-    }
+    int code = trouble_explain(stream->path, reason, why, sizeof why);
+    refuse(stream, code, why);
     return true;
 }
 
@@ -380,14 +353,14 @@ int openssh_clients_start(struct openssh *openssh)
 /* Those that wait get a page, as far as they take it at once. */
 void openssh_clients_stop(struct openssh *openssh)
 {
-    char cause[300], command[80];
+    struct trouble_page made;
     while (openssh->streams) {
         struct stream *stream = openssh->streams;
         if (stream->state == STREAM_WAITS || stream->state == STREAM_TRIES) {
-            struct page503 page = page_of(stream, openssh->tunnel->text, cause, command);
+            trouble_page(&made, stream->service, openssh->tunnel->text);
             int fd = take_client(stream);
             if (fd >= 0) {
-                refusal_now(fd, &page);
+                refusal_now(fd, &made.page);
             }
         }
         finish(stream);
