@@ -228,9 +228,12 @@ def test_a_service_that_says_nothing_gets_no_page(tunnel: Tunnel, target) -> Non
 
 def test_a_refusal_to_one_who_left(tunnel: Tunnel, server: Sshd, home: Path, target) -> None:
     """It is nobody's: not that of the next whose service says nothing."""
+    with tunnel.connect(home / "missing.sck") as client:
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
     server.freeze()
     tunnel.connect(home / "missing.sck").close()
-    wait_until(lambda: tunnel.counters()["accepted"] == 1, "the client")
+    wait_until(lambda: tunnel.counters()["accepted"] == 2, "the client")
     wait_until(lambda: tunnel.counters()["connections"] == 0, "the client's end")
     server.thaw()
     assert tunnel.run("printf '\\n@gears-report 1 {}\\n'")["REPORT"] == "{}"
@@ -238,7 +241,7 @@ def test_a_refusal_to_one_who_left(tunnel: Tunnel, server: Sshd, home: Path, tar
     with tunnel.connect(target.path) as client:
         target.accept().close()
         assert client.recv(1) == b""
-    assert tunnel.counters()["failed"] == 0
+    assert tunnel.counters()["failed"] == 1
 
 
 def test_many_refusals_leave_nothing(tunnel: Tunnel, home: Path, target) -> None:
