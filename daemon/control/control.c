@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "proto/interfaces.h"
 
 enum { ACCEPTS_PER_ROUND = 64, CROWD_TOLD_MS = 10000 };
@@ -60,7 +61,7 @@ static void rearm(struct client *client)
     if (deadline >= 0) {
         int64_t ms = deadline - clock_monotonic_ms();
         ms = ms > 0 ? ms : 1;
-        left = (struct timeval){ms / 1000, ms % 1000 * 1000};
+        left = timer_after(ms);
         timeout = &left;
     }
     event_del(client->event);

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "daemon/control/control_private.h"
+#include "daemon/core/timer.h"
 
 enum { PROBE_WAIT_MS = 300 };
 
@@ -25,9 +26,7 @@ struct stream {
 static void destroy(struct stream *stream)
 {
     manager_unwatch(stream->control->manager, &stream->watcher);
-    if (stream->timer) {
-        event_free(stream->timer);
-    }
+    timer_stop(&stream->timer);
     free(stream);
 }
 
@@ -130,11 +129,9 @@ static void await_probe(
 {
     struct stream *stream = create(control, call, service->config->name, on_probe_change);
     if (stream) {
-        struct timeval left = {0, PROBE_WAIT_MS * 1000};
-        stream->timer = evtimer_new(control->manager->base, on_probe_late, stream);
-        if (stream->timer) {
-            event_add(stream->timer, &left);
-        } else {
+        timer_start(
+            &stream->timer, control->manager->base, PROBE_WAIT_MS, on_probe_late, stream);
+        if (!stream->timer) {
             finish_status(stream, service);
         }
     }
@@ -292,11 +289,7 @@ void wait_for_state(struct control *control, struct varlink_call *call, struct s
     stream->goal = goal;
     stream->progress = progress && varlink_call_more(call);
     if (timeout_ms > 0) {
-        struct timeval left = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-        stream->timer = evtimer_new(control->manager->base, on_wait_over, stream);
-        if (stream->timer) {
-            event_add(stream->timer, &left);
-        }
+        timer_start(&stream->timer, control->manager->base, timeout_ms, on_wait_over, stream);
     }
     check_wait(stream, service);
 }

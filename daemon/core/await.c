@@ -1,6 +1,8 @@
 /* A bounded wait on the loop, before anybody is served. */
 #include "daemon/core/await.h"
 
+#include "daemon/core/timer.h"
+
 static void on_limit(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
@@ -12,7 +14,7 @@ void await_while(struct event_base *base, int64_t ms, bool (*waits)(const void *
     const void *context)
 {
     bool over = false;
-    struct timeval limit = {ms / 1000, ms % 1000 * 1000};
+    struct timeval limit = timer_after(ms);
     struct event *timer = evtimer_new(base, on_limit, &over);
     if (!timer || event_add(timer, &limit)) {
         over = true;
@@ -20,7 +22,5 @@ void await_while(struct event_base *base, int64_t ms, bool (*waits)(const void *
     while (!over && waits(context)) {
         event_base_loop(base, EVLOOP_ONCE);
     }
-    if (timer) {
-        event_free(timer);
-    }
+    timer_stop(&timer);
 }

@@ -14,6 +14,7 @@
 #include "common/text.h"
 #include "common/unixsock.h"
 #include "daemon/core/http_answer.h"
+#include "daemon/core/timer.h"
 
 /* Who keeps the connection open behind a whole head is judged by that after REST_MS: a stream
  * of events has no end, and closing at once would make others complain of a broken pipe. */
@@ -83,10 +84,8 @@ static void arm(struct probe *probe, short what, event_callback_fn call)
         event_free(probe->event);
     }
     probe->event = event_new(probe->base, probe->fd, what, call, probe);
-    int64_t ms = probe->until_ms - clock_monotonic_ms();
-    struct timeval left = {ms > 0 ? ms / 1000 : 0, ms > 0 ? ms % 1000 * 1000 : 0};
     if (probe->event) {
-        event_add(probe->event, &left);
+        timer_arm(probe->event, probe->until_ms - clock_monotonic_ms());
     }
 }
 
@@ -189,12 +188,8 @@ struct probe *probe_start(struct event_base *base, const struct probe_target *ta
     probe->until_ms = clock_monotonic_ms() + deadline_ms;
     probe->fd = connect_target(target);
     if (probe->fd < 0) { /* report from the loop, never from inside this call */
-        struct timeval now = {0, 0};
         probe->sent = (size_t)-probe->fd;
-        probe->event = evtimer_new(base, on_refused, probe);
-        if (probe->event) {
-            event_add(probe->event, &now);
-        }
+        timer_start(&probe->event, base, 0, on_refused, probe);
         return probe;
     }
     if (target->method) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/main/daemon.h"
 
 void daemon_end(struct daemon *daemon)
@@ -42,8 +43,7 @@ void daemon_on_later(evutil_socket_t fd, short what, void *argument)
 
 void daemon_schedule(struct daemon *daemon)
 {
-    struct timeval soon = {0, 20000};
-    event_add(daemon->later, &soon);
+    timer_arm(daemon->later, 20);
 }
 
 void daemon_on_service_change(void *context, struct service *service)

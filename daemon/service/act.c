@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/core/timer.h"
+
 enum { SLOW_MS = 1000 };
 
 bool service_is_idle(const struct service *service)
@@ -53,9 +55,7 @@ static void finish(struct act *act, int code, const struct error *err)
     if (act->done) {
         act->done(act->context, code, err);
     }
-    if (act->slow) {
-        event_free(act->slow);
-    }
+    timer_stop(&act->slow);
     service_config_destroy(act->config);
     free(act);
 }
@@ -196,9 +196,6 @@ void act_submit(struct act *act)
     }
     service->recorded = true;
     act->stores = service->stores + 1;
-    act->slow = evtimer_new(service->manager->base, on_slow, act);
-    if (act->slow) {
-        event_add(act->slow, &(struct timeval){.tv_sec = SLOW_MS / 1000});
-    }
+    timer_start(&act->slow, service->manager->base, SLOW_MS, on_slow, act);
     store_submit(service, on_durable, act);
 }

@@ -14,6 +14,7 @@
 #include "common/record.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/service/manager.h"
 
 enum {
@@ -165,7 +166,7 @@ static void on_seek(evutil_socket_t fd, short what, void *argument)
 
 static void seek_later(struct burial *burial)
 {
-    struct timeval left = {AGAIN_MS / 1000, AGAIN_MS % 1000 * 1000};
+    struct timeval left = timer_after(AGAIN_MS);
     if (event_base_once(burial->manager->base, -1, EV_TIMEOUT, on_seek, burial, &left)) {
         log_line("out of memory: a keeper is not sought any more service=%s", burial->name);
         free(burial);

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/proc.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/service/manager.h"
 #include "daemon/service/port_owner.h"
 
@@ -40,14 +41,7 @@ void health_set(struct service *service, const char *layer, bool ok, const char 
 
 void service_timer(struct service *service, int64_t ms, event_callback_fn call)
 {
-    struct timeval left = {ms / 1000, ms % 1000 * 1000};
-    if (service->timer) {
-        event_free(service->timer);
-    }
-    service->timer = evtimer_new(service->manager->base, call, service);
-    if (service->timer) {
-        event_add(service->timer, &left);
-    }
+    timer_start(&service->timer, service->manager->base, ms, call, service);
 }
 
 static void become_ready(struct service *service, const char *layer)

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/service/manager.h"
 
 /* Stopped by a signal is ill health, said and never acted on. */
@@ -241,8 +242,5 @@ void instance_forget(struct service *service)
     service->probe = NULL;
     service->pid = service->keeper_pid = 0;
     service->launching = false;
-    if (service->timer) {
-        event_free(service->timer);
-        service->timer = NULL;
-    }
+    timer_stop(&service->timer);
 }

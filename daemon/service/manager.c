@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "daemon/core/await.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/service/act.h"
 
 struct service *manager_find(struct manager *manager, const char *name)
@@ -168,9 +169,8 @@ static void on_backoff_over(evutil_socket_t fd, short what, void *argument)
 
 static void carry_out(struct service *service, unsigned actions)
 {
-    if ((actions & ACTION_CANCEL_TIMER) && service->timer) {
-        event_free(service->timer);
-        service->timer = NULL;
+    if (actions & ACTION_CANCEL_TIMER) {
+        timer_stop(&service->timer);
     }
     if (actions & ACTION_SCHEDULE) {
         uint32_t random = 0;

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/service/manager.h"
 #include "daemon/service/spawn.h"
 
@@ -152,8 +153,7 @@ static void retry_later(struct relay_client *client)
         ms *= 2;
     }
     client->tries++;
-    struct timeval left = {ms / 1000, ms % 1000 * 1000};
-    event_add(client->retry, &left);
+    timer_arm(client->retry, ms);
 }
 
 static void on_closed(void *context)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/service/relay_client_private.h"
 
 enum { WAIT_MS = 120000, ORDERS_MOST = 32, UNANSWERED_MS = 1000 };
@@ -154,11 +155,10 @@ static bool put_routes(struct relay_client *client)
  * once earlier orders have been answered. */
 void relay_orders_continue(struct relay_client *client)
 {
-    struct timeval patience = {UNANSWERED_MS / 1000, UNANSWERED_MS % 1000 * 1000};
     if (put_services(client) && put_routes(client)) {
         event_del(client->unanswered);
     } else {
-        event_add(client->unanswered, &patience);
+        timer_arm(client->unanswered, UNANSWERED_MS);
     }
 }
 
