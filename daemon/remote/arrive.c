@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/remote/hop.h"
 
 /* LATE_MS: for the tunnel to say that the time is over. */
@@ -82,10 +83,7 @@ static void on_late(evutil_socket_t fd, short what, void *argument)
 void arrive_stop(struct hop *hop)
 {
     hop->reporting = false;
-    if (hop->late) {
-        event_free(hop->late);
-        hop->late = NULL;
-    }
+    timer_stop(&hop->late);
 }
 
 void arrive_start(struct hop *hop)
@@ -103,11 +101,7 @@ void arrive_start(struct hop *hop)
         arrive_done(hop, NULL, -ENOMEM, 0, "the tunnel takes no orders");
         return;
     }
-    struct timeval left = {(REPORT_MS + LATE_MS) / 1000, 0};
-    hop->late = evtimer_new(hop->remote->manager->base, on_late, hop);
-    if (hop->late) {
-        event_add(hop->late, &left);
-    }
+    timer_start(&hop->late, hop->remote->manager->base, REPORT_MS + LATE_MS, on_late, hop);
 }
 
 static bool take(const cJSON *report, const char *key, char *out, size_t size)

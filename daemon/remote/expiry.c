@@ -1,5 +1,6 @@
 /* The site's limit on a hop's age: said in time, then carried out. */
 #include "common/clock.h"
+#include "daemon/core/timer.h"
 #include "daemon/remote/hop.h"
 
 static const int64_t warnings_ms[] = {15 * 60000, 60000}; /* before the end */
@@ -34,10 +35,7 @@ static void on_time(evutil_socket_t fd, short what, void *argument)
 void expiry_arm(struct hop *hop)
 {
     int64_t end_us = hop_expires_us(hop);
-    if (hop->expiry) {
-        event_free(hop->expiry);
-        hop->expiry = NULL;
-    }
+    timer_stop(&hop->expiry);
     if (!end_us) {
         hop->expiry_told = 0;
         return;
@@ -51,9 +49,5 @@ void expiry_arm(struct hop *hop)
         wait_ms = left_ms - warnings_ms[hop->expiry_told];
     }
     wait_ms = wait_ms > 0 ? wait_ms + 1 : 1;
-    struct timeval left = {wait_ms / 1000, wait_ms % 1000 * 1000};
-    hop->expiry = evtimer_new(hop->remote->manager->base, on_time, hop);
-    if (hop->expiry) {
-        event_add(hop->expiry, &left);
-    }
+    timer_start(&hop->expiry, hop->remote->manager->base, wait_ms, on_time, hop);
 }

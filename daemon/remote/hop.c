@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 
 void hop_set_message(struct hop *hop, const char *format, ...)
 {
@@ -39,14 +40,7 @@ void hop_changed(struct hop *hop)
 
 void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call)
 {
-    struct timeval left = {ms / 1000, ms % 1000 * 1000};
-    if (hop->timer) {
-        event_free(hop->timer);
-    }
-    hop->timer = evtimer_new(hop->remote->manager->base, call, hop);
-    if (hop->timer) {
-        event_add(hop->timer, &left);
-    }
+    timer_start(&hop->timer, hop->remote->manager->base, ms, call, hop);
 }
 
 /* What the end of a connection is recorded as that is closed here. */
@@ -60,9 +54,8 @@ static const char *closing_words(const struct hop *hop, enum hop_event event)
 
 static void carry_out(struct hop *hop, enum hop_event event, unsigned actions)
 {
-    if ((actions & HOP_ACT_CANCEL_TIMER) && hop->timer) {
-        event_free(hop->timer);
-        hop->timer = NULL;
+    if (actions & HOP_ACT_CANCEL_TIMER) {
+        timer_stop(&hop->timer);
     }
     if (actions & HOP_ACT_PERSIST) {
         hop_store(hop);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/remote/hop.h"
 
 enum { SETTLE_MS = 100 }; /* changes come in bursts */
@@ -30,13 +31,12 @@ static void on_change(evutil_socket_t fd, short what, void *argument)
     char buffer[8192];
     while (recv((int)fd, buffer, sizeof buffer, MSG_DONTWAIT) > 0) {
     }
-    struct timeval left = {0, SETTLE_MS * 1000};
     bool any = false;
     for (struct hop *hop = remote->hops; hop; hop = hop->next) {
         any |= hop->machine.scheduled || hop->tunnel;
     }
     if (any && !event_pending(remote->settle, EV_TIMEOUT, NULL)) {
-        event_add(remote->settle, &left);
+        timer_arm(remote->settle, SETTLE_MS);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "common/clock.h"
+#include "daemon/core/timer.h"
 #include "daemon/remote/hop.h"
 
 static void on_time(evutil_socket_t fd, short what, void *argument)
@@ -10,8 +11,7 @@ static void on_time(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     struct hop *hop = argument;
-    event_free(hop->outage);
-    hop->outage = NULL;
+    timer_stop(&hop->outage);
     tunnel_client_close(hop, LINK_CAUSE_NETWORK_DOWN, "given up: the server stayed silent");
 }
 
@@ -26,15 +26,10 @@ void outage_arm(struct hop *hop)
                  config->dead_after_ms;
     int64_t ms = config->keepalive_ms < config->dead_after_ms ? config->keepalive_ms
                                                               : config->dead_after_ms;
-    struct timeval left = {ms / 1000, ms % 1000 * 1000};
-    if (hop->outage && !waits) {
-        event_free(hop->outage);
-        hop->outage = NULL;
-    } else if (!hop->outage && waits) {
-        hop->outage = evtimer_new(hop->remote->manager->base, on_time, hop);
-        if (hop->outage) {
-            event_add(hop->outage, &left);
-        }
+    if (!waits) {
+        timer_stop(&hop->outage);
+    } else if (!hop->outage) {
+        timer_start(&hop->outage, hop->remote->manager->base, ms, on_time, hop);
     }
 }
 

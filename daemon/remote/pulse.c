@@ -5,26 +5,19 @@
 
 #include "common/clock.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/remote/tunnel_client.h"
 
 /* FRESH_MS: what it said lately is still true. ANSWER_MS: a tunnel answers within 2 s, whatever
  * its server does. CLOSE_MS: it has 5 s of its own to give up a login. */
 enum { FRESH_MS = 2000, ANSWER_MS = 4000, CLOSE_MS = 6000 };
 
-static void disarm(struct hop *hop)
-{
-    if (hop->pulse) {
-        event_free(hop->pulse);
-        hop->pulse = NULL;
-    }
-}
-
 static void on_overdue(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
     struct hop *hop = argument;
-    disarm(hop);
+    timer_stop(&hop->pulse);
     if (hop->machine.closing && hop->tunnel && hop->pid > 0) {
         /* Its socket is open, so this number is nobody else's. */
         log_audit("tunnel killed cluster=%s pid=%d cause=\"it did not end by order\"",
@@ -37,12 +30,7 @@ static void on_overdue(evutil_socket_t fd, short what, void *argument)
 
 static void arm(struct hop *hop, int64_t ms)
 {
-    struct timeval left = {ms / 1000, ms % 1000 * 1000};
-    disarm(hop);
-    hop->pulse = evtimer_new(hop->remote->manager->base, on_overdue, hop);
-    if (hop->pulse) {
-        event_add(hop->pulse, &left);
-    }
+    timer_start(&hop->pulse, hop->remote->manager->base, ms, on_overdue, hop);
 }
 
 void pulse_check(struct hop *hop)
@@ -79,7 +67,7 @@ void pulse_heard(struct hop *hop)
     hop->heard_ms = clock_monotonic_ms();
     hop->mute = false;
     if (!hop->machine.closing) {
-        disarm(hop);
+        timer_stop(&hop->pulse);
     }
 }
 
@@ -91,5 +79,5 @@ void pulse_expect_end(struct hop *hop)
 void pulse_stop(struct hop *hop)
 {
     hop->mute = false;
-    disarm(hop);
+    timer_stop(&hop->pulse);
 }

@@ -9,6 +9,7 @@
 #include "common/file.h"
 #include "daemon/core/await.h"
 #include "daemon/core/log.h"
+#include "daemon/core/timer.h"
 #include "daemon/remote/hop.h"
 
 static bool is_idle(const struct hop *hop)
@@ -77,11 +78,10 @@ static void drop(struct remote *remote, struct hop *hop)
         }
     }
     routes_drop(hop);
-    struct event *events[] = {hop->timer, hop->expiry, hop->outage, hop->pulse, hop->late};
-    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
-        if (events[i]) {
-            event_free(events[i]);
-        }
+    struct event **timers[] = {
+        &hop->timer, &hop->expiry, &hop->outage, &hop->pulse, &hop->late};
+    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
+        timer_stop(timers[i]);
     }
     hop_drop_prompt(hop);
     cluster_config_destroy(hop->config);

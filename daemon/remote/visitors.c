@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "daemon/core/timer.h"
 #include "daemon/remote/hop.h"
 
 struct hop_visitor *hop_find_asked(const struct hop *hop)
@@ -15,17 +16,9 @@ struct hop_visitor *hop_find_asked(const struct hop *hop)
     return visitor;
 }
 
-static void unlimit(struct hop_visitor *visitor)
-{
-    if (visitor->limit) {
-        event_free(visitor->limit);
-        visitor->limit = NULL;
-    }
-}
-
 static void take_out(struct hop *hop, struct hop_visitor *visitor)
 {
-    unlimit(visitor);
+    timer_stop(&visitor->limit);
     for (struct hop_visitor **at = &hop->visitors; *at; at = &(*at)->next) {
         if (*at == visitor) {
             *at = visitor->next;
@@ -45,10 +38,8 @@ static bool ends_by_itself(const struct hop *hop)
 
 static void limit(struct hop_visitor *visitor)
 {
-    int64_t ms = visitor->hop->config->wait_ms;
-    struct timeval left = {ms / 1000, ms % 1000 * 1000};
     if (visitor->limit) {
-        event_add(visitor->limit, &left);
+        timer_arm(visitor->limit, visitor->hop->config->wait_ms);
     }
 }
 
