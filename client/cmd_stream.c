@@ -198,17 +198,24 @@ static int check_name(struct cli *cli, const char *name)
     return code;
 }
 
+struct event_view {
+    char name[NAME_MOST]; /* "": of all */
+    bool any;             /* there was one */
+};
+
 static int print_events(struct cli *cli, const cJSON *reply, void *context)
 {
-    const char *name = context, *cluster = target_cluster(cli);
+    struct event_view *view = context;
+    const char *cluster = target_cluster(cli);
     const cJSON *event;
     watch_output_begin();
     cJSON_ArrayForEach(event, cJSON_GetObjectItemCaseSensitive(reply, "events"))
     {
         char stamp[32];
-        if (!is_of(event, name)) {
+        if (!is_of(event, view->name)) {
             continue;
         }
+        view->any = true;
         if (cli->json) {
             print_object(event, cluster);
             continue;
@@ -227,7 +234,7 @@ static int print_events(struct cli *cli, const cJSON *reply, void *context)
 int cmd_events(struct cli *cli, int argc, char **argv)
 {
     const char *argument = NULL;
-    char name[NAME_MOST] = "";
+    struct event_view view = {.name = ""};
     bool follow = false;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "-f") || !strcmp(argv[i], "--follow")) {
@@ -238,12 +245,13 @@ int cmd_events(struct cli *cli, int argc, char **argv)
             argument = argv[i];
         }
     }
-    int code = argument ? target_take(cli, argument, TARGET_OPEN, name) : 0;
-    code = code ? code : check_name(cli, name);
+    int code = argument ? target_take(cli, argument, TARGET_OPEN, view.name) : 0;
+    code = !code && follow ? check_name(cli, view.name) : code;
     if (code) {
         return code;
     }
     cJSON *parameters = cJSON_CreateObject();
     cJSON_AddBoolToObject(parameters, "follow", follow);
-    return cli_stream(cli, "Events", parameters, follow ? -1 : LIST_MS, print_events, name);
+    code = cli_stream(cli, "Events", parameters, follow ? -1 : LIST_MS, print_events, &view);
+    return code || view.any ? code : check_name(cli, view.name); /* one may be gone by now */
 }

@@ -263,6 +263,18 @@ def test_events_of_a_hop_by_its_clusters_name(gears: Gears, andes: Hop) -> None:
     assert len(gears.run("events", "docs").stdout.splitlines()) == 1
 
 
+def test_events_of_what_was_removed(gears: Gears, andes: Hop) -> None:
+    event = {"epoch": "e", "seq": 1, "at": 1_790_000_000_000_000, "event": "removed"}
+    andes.far.methods["Events"] = replies(events=[{**event, "service": "old", "message": "m"}])
+    assert gears.run("events", "old@andes").stdout.split("\t")[1:] == [
+        "old@andes",
+        "removed",
+        "m\n",
+    ]
+    follows = gears.run("events", "old@andes", "-f", check=False)
+    assert (follows.returncode, follows.stdout) == (4, "")
+
+
 def test_status_shows_all_that_is_reached(gears: Gears, andes: Hop) -> None:
     # The cluster has a second to answer: too little on a busy machine.
     services, hops = wait_until(
