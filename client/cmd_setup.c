@@ -57,6 +57,10 @@ static int read_stdin(char *out, size_t size)
         used += n > 0 ? (size_t)n : 0;
     }
     char *end = memchr(out, '\n', used);
+    if (n < 0) {
+        cli_say("standard input cannot be read: %s; nothing was changed", strerror(errno));
+        return EXIT_FAILED;
+    }
     if (!end && used == size) {
         cli_say("a password has at most 256 bytes; nothing was changed");
         return EXIT_FAILED;

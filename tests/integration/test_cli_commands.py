@@ -224,6 +224,14 @@ def test_a_password_is_not_cut(gears: Gears, length: int) -> None:
         assert not settings.exists()
 
 
+def test_a_password_that_cannot_be_read(gears: Gears) -> None:
+    script = 'exec "$0" password --stdin <"$GEARS_HOME"'
+    words = ["sh", "-c", script, str(gears.bin / "gearsctl")]
+    result = subprocess.run(words, env=gears.environment, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "cannot be read: Is a directory; nothing was changed" in result.stderr
+
+
 def call(gears: Gears, method: str, parameters: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(gears.bin / "gearsctl"), "call", method],
