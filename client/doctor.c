@@ -175,8 +175,7 @@ static void report_slow(
     } else {
         snprintf(text, sizeof text,
             "F\nthis check did not end within %d s: %s\ngearsctl doctor, once more; if it "
-            "stays "
-            "so, report it with: gearsctl doctor --bundle FILE",
+            "stays so, report it with: gearsctl doctor --bundle FILE",
             check->bound_ms / 1000,
             check->slow ? check->slow : "the host is busy, or a file system hangs");
     }
