@@ -193,10 +193,11 @@ static void serve(struct stream *stream)
 static void connect_stream(struct stream *stream)
 {
     char path[64];
+    struct error err;
     struct openssh *openssh = stream->openssh;
-    struct target *target = openssh_forward_get(openssh, stream->path);
+    struct target *target = openssh_forward_get(openssh, stream->path, &err);
     if (!target) {
-        refuse(stream, EAGAIN, "ssh takes no more ways to targets now");
+        refuse(stream, EAGAIN, err.text);
         return;
     }
     if (target->state == TARGET_ASKED) {

@@ -36,7 +36,8 @@ static void empty(int fd)
     }
 }
 
-/* Its tunnel listens at "ask" as long as it lives. */
+/* Its tunnel listens at "ask" until the login is over; one that lives longer makes its folder
+ * again. */
 static void remove_dead(int parent, const char *name)
 {
     char path[64];
@@ -102,6 +103,27 @@ int openssh_folder_make(struct openssh *openssh, struct error *err)
     return openssh->folder_fd >= 0
                ? 0
                : error_errno(err, -errno, "cannot open %s", openssh->folder);
+}
+
+int openssh_folder_keep(struct openssh *openssh, struct error *err)
+{
+    struct stat ours, there;
+    if (!fstat(openssh->folder_fd, &ours) && !lstat(openssh->folder, &there) &&
+        ours.st_dev == there.st_dev && ours.st_ino == there.st_ino) {
+        return 0;
+    }
+    int code = dir_ensure_private(openssh->folder, err);
+    if (code) {
+        return code;
+    }
+    int fd = open(openssh->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return error_errno(err, -errno, "cannot open %s", openssh->folder);
+    }
+    close(openssh->folder_fd);
+    openssh->folder_fd = fd;
+    openssh->remade = true;
+    return 0;
 }
 
 void openssh_folder_remove(struct openssh *openssh)

@@ -64,7 +64,6 @@ int openssh_forward_start(struct openssh *openssh)
     return openssh_join_control(openssh, &calls, &openssh->forwards);
 }
 
-/* ssh's folder is its working directory, so that no path is too long. */
 static int order(struct openssh *openssh, struct target *target, uint32_t type)
 {
     struct mux_packet packet = {.length = 0};
@@ -72,7 +71,7 @@ static int order(struct openssh *openssh, struct target *target, uint32_t type)
     mux_put(&packet, type);
     mux_put(&packet, target->request);
     mux_put(&packet, MUX_LOCAL);
-    mux_put_string(&packet, target->name);
+    mux_put_string(&packet, target->listen);
     mux_put(&packet, (uint32_t)MUX_STREAM_PORT);
     mux_put_string(&packet, target->path);
     mux_put(&packet, (uint32_t)MUX_STREAM_PORT);
@@ -108,7 +107,27 @@ static struct target *choose(struct openssh *openssh)
     return oldest;
 }
 
-struct target *openssh_forward_get(struct openssh *openssh, const char *path)
+/* ssh's folder is its working directory, so that no path is too long; one that was made again
+ * is not. */
+static int name_socket(struct openssh *openssh, struct target *target, struct error *err)
+{
+    int code = openssh_folder_keep(openssh, err);
+    if (code) {
+        return code;
+    }
+    snprintf(target->name, sizeof target->name, "f%u", openssh->names++);
+    int length = snprintf(target->listen, sizeof target->listen, "%s%s%s",
+        openssh->remade ? openssh->folder : "", openssh->remade ? "/" : "", target->name);
+    return length < (int)sizeof target->listen
+               ? 0
+               : error_set(err, -ENAMETOOLONG,
+                     "the folder of ssh's sockets was deleted, and its path is too long for "
+                     "ssh "
+                     "to use it again; run: gearsctl login %s --force",
+                     openssh->tunnel->cluster);
+}
+
+struct target *openssh_forward_get(struct openssh *openssh, const char *path, struct error *err)
 {
     for (int i = 0; i < TARGETS_MOST; i++) {
         struct target *target = &openssh->targets[i];
@@ -118,13 +137,15 @@ struct target *openssh_forward_get(struct openssh *openssh, const char *path)
         }
     }
     struct target *target = choose(openssh);
-    if (!target) {
+    if (target) {
+        *target = (struct target){.used_ms = clock_monotonic_ms()};
+        snprintf(target->path, sizeof target->path, "%s", path);
+    }
+    if (target && name_socket(openssh, target, err)) {
         return NULL;
     }
-    *target = (struct target){.used_ms = clock_monotonic_ms()};
-    snprintf(target->path, sizeof target->path, "%s", path);
-    snprintf(target->name, sizeof target->name, "f%u", openssh->names++);
-    if (order(openssh, target, MUX_OPEN_FORWARD)) {
+    if (!target || order(openssh, target, MUX_OPEN_FORWARD)) {
+        error_set(err, -EAGAIN, "ssh takes no more ways to targets now");
         return NULL;
     }
     target->state = TARGET_ASKED;

@@ -35,7 +35,8 @@ struct asker {
 /* A socket on the server and the socket of ssh here that leads to it. */
 struct target {
     enum { TARGET_FREE, TARGET_ASKED, TARGET_READY } state;
-    char path[108], name[16]; /* the name is that of the socket here */
+    char path[108], name[16]; /* the name is that of the socket here, */
+    char listen[108];         /* which ssh knows by this one */
     uint32_t request;
     int64_t used_ms;
 };
@@ -76,6 +77,7 @@ struct openssh {
     pid_t pid; /* leads a session and a group of its own; 0: ended and reaped */
     char folder[PATH_MAX];
     int folder_fd, words_fd;
+    bool remade; /* the folder: ssh's working directory is the one before */
     struct event *words_event, *child, *appears, *late, *next; /* next: of the questions */
     struct openssh_words words;
     bool human; /* somebody answered, or touched a key */
@@ -129,6 +131,8 @@ void openssh_explain_end(struct openssh *openssh, int status);
 /* openssh_folder.c: <link>/x-<cluster>.<6 hex>, with all sockets of ssh and of askpass. */
 int openssh_folder_make(struct openssh *openssh, struct error *err);
 void openssh_folder_remove(struct openssh *openssh);
+/* Make it again if somebody deleted or moved it. 0 or a negative errno. */
+int openssh_folder_keep(struct openssh *openssh, struct error *err);
 /* The path of a socket in it, short whatever its own is. */
 void openssh_folder_path(const struct openssh *openssh, const char *name, char out[64]);
 
@@ -153,8 +157,9 @@ void openssh_ask_notice(struct openssh *openssh, const char *words);
 /* openssh_forward.c */
 int openssh_forward_start(struct openssh *openssh);
 /* The place of a target: READY, or openssh_clients_target_ready / _failed will be called for
- * all that wait for it. NULL: ssh does not take the order. */
-struct target *openssh_forward_get(struct openssh *openssh, const char *path);
+ * all that wait for it. NULL: there is none, *err says why. */
+struct target *openssh_forward_get(
+    struct openssh *openssh, const char *path, struct error *err);
 void openssh_forward_forget(struct openssh *openssh, struct target *target);
 
 /* openssh_clients.c */

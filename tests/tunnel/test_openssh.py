@@ -32,7 +32,6 @@ def _module(name: str) -> ModuleType:
 # What holds for libssh2 alone, and why.
 OTHERWISE = {
     "test_a_frozen_server_keeps_a_bounded_queue": "ssh has the queue",
-    "test_a_deleted_folder_is_made_again": "ssh's own sockets were in it",
     "test_an_open_that_comes_late_serves_the_next_order": "its one session is kept",
     "test_the_deadline": "ssh does not tell who was asked for already",
 }
