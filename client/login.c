@@ -34,8 +34,12 @@ struct talk {
 /* What was typed must not reach a core file or a debugger. */
 static void close_to_others(void)
 {
+    struct rlimit limit;
     prctl(PR_SET_DUMPABLE, 0);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    if (!getrlimit(RLIMIT_CORE, &limit)) { /* the hard one is also that of a gearsd it starts */
+        limit.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &limit);
+    }
 }
 
 /* The user's agent, unless somebody else's socket pretends to be it. */

@@ -78,7 +78,11 @@ static void read_exit(struct service *service, const struct link_message *messag
 static void on_gone(struct service *service, const struct link_message *message)
 {
     struct link_frame release;
+    char trouble[300];
     read_exit(service, message);
+    if (link_find_string(message, LINK_TAG_TEXT, 0, trouble, sizeof trouble)) {
+        manager_note(service->manager, service, "exit-unrecorded", "%s", trouble);
+    }
     link_frame_start(&release, LINK_KEEPER_RELEASE, 0);
     link_peer_send(service->keeper, &release);
     instance_forget(service);

@@ -183,6 +183,7 @@ def test_the_kernels_that_a_full_disk_does_not_record_are_named(
     os.kill(server, signal.SIGKILL)
     wait_until(lambda: gears.status()["state"] == "failed", "the report", 30)
     assert "analysis.ipynb (python3" in gears.status()["exit"]["lost"]
+    assert "No space left" in gears.run("events", "lab").stdout, "that it is not on disk"
     wait_until(lambda: not alive(keeper), "the end of a keeper that was released", 20)
     state.empty()
 
