@@ -115,9 +115,9 @@ bool lease_bury(const struct home *home, const char *path, const char *nonce)
     return gone;
 }
 
-/* Somebody's lease stands at the path, or link(2) says so: its reply may have been lost on the
- * way from an NFS server, and been sent for again. 0, 1, a negative errno; -EBUSY: free now. */
-static int settle(
+/* Whose the file is: 0: this process's, which `lease` is then; 1: another's that lives; -EBUSY:
+ * nobody's; another negative errno: it cannot be told. */
+static int find_holder(
     const struct home *home, struct lease *lease, struct lease_seen *by, struct error *err)
 {
     int code = lease_look(home, lease->path, by);
@@ -132,8 +132,19 @@ static int settle(
         error_set(err, -EEXIST, "pid %d on %s holds it", (int)by->pid, by->host);
         return 1;
     }
-    lease_bury(home, lease->path, by->nonce);
     return -EBUSY;
+}
+
+/* link(2) says that a file stands there, which may be ours: its reply may have been lost on the
+ * way from an NFS server, and been sent for again. As find_holder; -EBUSY: free now. */
+static int settle(
+    const struct home *home, struct lease *lease, struct lease_seen *by, struct error *err)
+{
+    int code = find_holder(home, lease, by, err);
+    if (code == -EBUSY && (by->nonce[0] || by->damaged)) {
+        lease_bury(home, lease->path, by->nonce);
+    }
+    return code;
 }
 
 int lease_acquire(const struct home *home, const char *path, struct lease *lease,
@@ -141,9 +152,14 @@ int lease_acquire(const struct home *home, const char *path, struct lease *lease
 {
     char beside[PATH_MAX + 64];
     struct lease_seen seen;
+    by = by ? by : &seen;
     snprintf(lease->path, sizeof lease->path, "%s", path);
     nonce_make(lease->nonce);
-    int code = write_beside(home, lease, beside, sizeof beside, err);
+    int code = find_holder(home, lease, by, err); /* on a full disk, too */
+    if (code != -EBUSY) {
+        return code;
+    }
+    code = write_beside(home, lease, beside, sizeof beside, err);
     if (code) {
         return code;
     }
@@ -152,7 +168,7 @@ int lease_acquire(const struct home *home, const char *path, struct lease *lease
         if (!link(beside, path)) {
             code = 0;
         } else if (errno == EEXIST) {
-            code = settle(home, lease, by ? by : &seen, err);
+            code = settle(home, lease, by, err);
         } else {
             code = error_errno(err, -errno, "cannot take %s", path);
         }

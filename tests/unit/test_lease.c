@@ -180,12 +180,17 @@ static void test_keep(void)
     char before[NONCE_TEXT_SIZE];
     memcpy(before, lease.nonce, sizeof before);
     CHECK_INT(lease_keep(&home, &lease, NULL, NULL), 1);
+    unwritable = -ENOSPC;
+    CHECK_INT(lease_keep(&home, &lease, NULL, NULL), 1);
+    unwritable = 0;
     CHECK_STRING(lease.nonce, before);
     check_seen("hub2.ccs", "two", false, true, false);
     /* One that this process took before its exec is not another's. */
     leave(home.host, home.boot_id, getpid(), "before the exec");
     lease = held("");
+    unwritable = -ENOSPC; /* nor is one on a full disk */
     CHECK_INT(lease_keep(&home, &lease, NULL, NULL), 0);
+    unwritable = 0;
     CHECK_STRING(lease.nonce, "before the exec");
     CHECK_INT(lease_acquire(&home, path, &lease, NULL, NULL), 0);
     CHECK_INT(lease_is_held(&lease), 1);
