@@ -19,6 +19,7 @@ enum { HOP_PROMPTS = 16, HOP_ANSWER_LIMIT = 1024, HOP_TEXT = 512 };
 /* One round of questions for a human. */
 struct hop_prompt {
     char id[NONCE_TEXT_SIZE]; /* "": none waits */
+    bool shown;
     char *name, *instruction;
     size_t count;
     struct {
@@ -34,6 +35,7 @@ struct hop_visitor {
     struct hop_visitor *next;
     struct hop *hop;
     struct event *limit; /* NULL: it waits as long as it likes */
+    bool attended;       /* it can be asked */
     bool asked;          /* prompts go to it: at most one at a time is */
     void (*step)(struct hop_visitor *visitor, const char *words);
     void (*prompt)(struct hop_visitor *visitor, const struct hop_prompt *prompt);
@@ -90,6 +92,7 @@ struct hop {
     int expiry_told;          /* warnings given */
     int64_t connect_began_ms; /* monotonic, of the newest try */
     int64_t heard_ms;         /* of the tunnel itself */
+    int64_t refound_ms;       /* after it had dropped its connection to this gearsd */
     bool mute;                /* it did not answer when it was asked */
 };
 
@@ -124,7 +127,7 @@ struct hop_login_options {
 /* Have the hop open; `visitor` hears how it goes. Its done may be called at once. */
 void hop_login(
     struct hop *hop, const struct hop_login_options *options, struct hop_visitor *visitor);
-/* The visitor leaves; the login that it was asked for ends. */
+/* The visitor leaves. Where it was asked, the next one who can be is; else that login ends. */
 void hop_leave(struct hop *hop, struct hop_visitor *visitor);
 /* Close it and want it no more. `visitor` (NULL: nobody) hears when it is closed, by its done
  * with whatever code. */
@@ -159,7 +162,7 @@ struct hop_visitor *hop_find_asked(const struct hop *hop); /* NULL */
 void hop_tell_step(struct hop *hop, const char *words);
 void hop_finish_visitors(struct hop *hop, int code, const char *words);
 void hop_ask(struct hop *hop, struct hop_prompt *prompt); /* takes what the prompt holds */
-void hop_show_prompt(struct hop *hop);                    /* to whom it is for */
+void hop_show_prompt(struct hop *hop); /* to whom it is for; the others hear that it waits */
 void hop_drop_prompt(struct hop *hop);
 /* connect.c: find out where to connect, then start the tunnel. */
 void hop_connect(struct hop *hop, bool attended);

@@ -10,10 +10,13 @@
 
 #include "build_id.h"
 #include "common/clock.h"
+#include "common/proc.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "daemon/remote/tunnel_client.h"
 #include "daemon/service/spawn.h"
+
+enum { AGAIN_MS = 1000 };
 
 static bool find(struct hop *hop, bool adopted);
 
@@ -47,6 +50,22 @@ static void forget(struct hop *hop)
     }
 }
 
+/* It may have given up on this connection only, and tells all there is to tell again. Whether
+ * it still runs is asked first: looking for a socket in a hung home would stop this loop. Once
+ * in a while at most, as another gearsd may want to lead it too. */
+static bool find_again(struct hop *hop, bool adopted)
+{
+    struct proc_stat stat;
+    int64_t now_ms = clock_monotonic_ms();
+    bool runs = hop->pid > 0 && !proc_stat_read(hop->pid, &stat) && stat.rss_bytes &&
+                !strcmp(stat.comm, "gears-tunnel"); /* who is ending has no memory any more */
+    if (!runs || (hop->refound_ms && now_ms - hop->refound_ms < AGAIN_MS)) {
+        return false;
+    }
+    hop->refound_ms = now_ms;
+    return find(hop, adopted);
+}
+
 static void on_closed(void *context)
 {
     struct tunnel_client *tunnel = context;
@@ -54,8 +73,8 @@ static void on_closed(void *context)
     bool told = tunnel->down, found = tunnel->adopted, heard = tunnel->heard;
     forget(hop);
     arrive_stop(hop);
-    if (!told && heard && find(hop, found)) {
-        return; /* it gave up on this connection only, and tells all there is to tell again */
+    if (!told && heard && find_again(hop, found)) {
+        return;
     }
     pulse_stop(hop);
     hop->pid = 0;

@@ -1,5 +1,5 @@
 /* What gearsd is told. What it must not miss is told later when its socket is full, as that of
- * one that is stopped is: it takes the end of this connection for the end of the tunnel. */
+ * one that is stopped is: this connection ends with either of them, or when another leads. */
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>

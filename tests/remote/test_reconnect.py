@@ -410,3 +410,16 @@ def test_a_tunnel_that_gave_up_on_gearsd_is_found_again(user: HubUser) -> None:
     assert user.tunnel()["state"] == "up" and user.tunnel_processes() == tunnels
     assert user.run("start", "lab@andes").returncode == 0
     assert user.olcf.passcodes_asked() == 1
+    # One that is dead is not looked for, as the home may hang that holds its socket.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        beside = link.with_name("beside")
+        other.bind(str(beside))
+        other.listen()
+        beside.rename(link)
+        for pid in tunnels:
+            user.kill(pid, signal.SIGKILL)
+        user.await_tunnel("auth-needed")
+        other.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    link.unlink()
