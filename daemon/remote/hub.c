@@ -127,12 +127,12 @@ static void on_checked(void *context, int code, const struct error *err)
         hop_finish_visitors(
             hop, -EEXIST, "another hub took over while this one was logging in");
         hub_lose(hop, job->by.node);
-    } else if (same || (hop && !hop->lease.nonce[0])) {
+    } else if (hop) {
         if (code < 0) {
             log_line("lease not checked cluster=%s cause=\"%s\"", job->cluster, err->text);
-        } else if (!code) {
+        } else if (!code && (same || !hop->lease.nonce[0])) {
             take(hop, job);
-        }
+        } /* else another job was quicker, and its lease is newer */
         if (job->prompt_id[0] && !strcmp(hop->prompt.id, job->prompt_id)) {
             hop_show_prompt(hop);
         }
