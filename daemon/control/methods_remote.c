@@ -1,4 +1,5 @@
-/* Methods about hops: a login is a stream of steps and prompts; its end ends the login. */
+/* Methods about hops: a login is a stream of steps and prompts, and ends with the last of
+ * them who could be asked. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

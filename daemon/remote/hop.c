@@ -161,9 +161,15 @@ void hop_drop_prompt(struct hop *hop)
 
 void hop_show_prompt(struct hop *hop)
 {
-    struct hop_visitor *visitor = hop_find_asked(hop);
-    if (visitor) {
-        visitor->prompt(visitor, &hop->prompt);
+    struct hop_visitor *asked = hop_find_asked(hop);
+    hop->prompt.shown = true;
+    for (struct hop_visitor *v = hop->visitors, *next; v; v = next) {
+        next = v->next;
+        if (v == asked) {
+            v->prompt(v, &hop->prompt);
+        } else {
+            v->step(v, hop->message); /* what it waits for */
+        }
     }
 }
 
@@ -266,6 +272,7 @@ void hop_login(
     if (refuse_force(hop, options, visitor)) {
         return;
     }
+    visitor->attended = options->attended;
     visitor->asked = options->attended && !hop_find_asked(hop);
     hop_append_visitor(hop, visitor, !options->attended);
     if (options->agent) { /* else the last one goes on, where it still lives */
@@ -278,7 +285,8 @@ void hop_login(
         hop->asked_elsewhere = false;
     }
     log_audit("login cluster=%s attended=%d", hop->config->name, options->attended);
-    if (machine->state == HOP_CONNECTING || machine->state == HOP_DEGRADED) {
+    if (machine->state == HOP_CONNECTING || machine->state == HOP_DEGRADED ||
+        hop->prompt.id[0]) {
         const char *words = machine->state == HOP_CONNECTING ? hop->step : hop->message;
         visitor->step(visitor, words); /* what it waits for */
     }

@@ -1,4 +1,4 @@
-/* Who waits for a hop to come up: at most one of them is asked, who cannot be asked waits no
+/* Who waits for a hop to come up: one of those who can be asked is, who cannot waits no
  * longer than the cluster's `wait` for what may take for ever. hop.c and the calls of control
  * lead here. */
 #include <errno.h>
@@ -57,7 +57,8 @@ static void on_limit(evutil_socket_t fd, short what, void *argument)
     char words[32];
     const char *why = hop->message[0] ? hop->message : hop_cause_name(hop->machine.cause);
     duration_format(hop->config->wait_ms, words, sizeof words);
-    int code = error_set(&err, -EIO, "the hop to %s is %s, also after %s%s%s",
+    bool human = hop->machine.state == HOP_AUTH_NEEDED;
+    int code = error_set(&err, human ? -EACCES : -EIO, "the hop to %s is %s, also after %s%s%s",
         hop->config->name, hop_state_name(hop->machine.state), words, *why ? ": " : "", why);
     take_out(hop, visitor);
     visitor->done(visitor, code, &err);
@@ -103,10 +104,26 @@ void hop_finish_visitors(struct hop *hop, int code, const char *words)
     }
 }
 
+/* The next one takes the place of who was asked and left; what the tunnel asks stays. */
+static bool ask_next(struct hop *hop)
+{
+    struct hop_visitor *visitor = hop->visitors;
+    while (visitor && !visitor->attended) {
+        visitor = visitor->next;
+    }
+    if (visitor) {
+        visitor->asked = true;
+    }
+    if (visitor && hop->prompt.shown) { /* else it is shown once it may be */
+        hop_show_prompt(hop);
+    }
+    return visitor;
+}
+
 void hop_leave(struct hop *hop, struct hop_visitor *visitor)
 {
     take_out(hop, visitor);
-    if (visitor->asked) {
+    if (visitor->asked && !ask_next(hop)) {
         hop_drop_prompt(hop);
         hop_apply(hop, HOP_ABANDONED);
     }

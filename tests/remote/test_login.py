@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,52 @@ def test_interrupt_at_the_prompt(olcf: Olcf, user: HubUser) -> None:
     assert status["tunnels"] == [] or status["tunnels"][0]["state"] != "up"
     user.login()
     assert user.status()["tunnels"][0]["state"] == "up"
+
+
+def test_a_second_terminal_takes_the_place_of_the_first(olcf: Olcf, user: HubUser) -> None:
+    with user.at("login", "andes") as first:
+        first.expect("Enter PASSCODE: ")
+        with user.at("login", "andes") as second:
+            second.expect("waits for an answer at a terminal")
+            tunnels = user.tunnel_processes()
+            first.type("\x03")
+            assert first.wait() in (130, -2), first.output
+            second.expect("Enter PASSCODE: ")
+            assert user.tunnel_processes() == tunnels
+            second.type(f"{olcf.fresh_code()}\n")
+            assert second.wait() == 0, second.output
+    assert user.tunnel()["state"] == "up" and olcf.passcodes_asked() == 1
+    # The last one to leave takes the login along.
+    user.run("logout", "andes")
+    with user.at("login", "andes") as first:
+        first.expect("Enter PASSCODE: ")
+        with user.at("login", "andes") as second:
+            second.expect("waits for an answer at a terminal")
+            for terminal in (second, first):
+                terminal.type("\x03")
+                assert terminal.wait() in (130, -2), terminal.output
+    wait_until(lambda: not user.tunnel_processes(), "the end of the tunnel")
+
+
+def test_cron_beside_a_prompt(olcf: Olcf, user: HubUser) -> None:
+    """Who cannot be asked waits for somebody else's answer, for a while, and costs no code."""
+    start = [*user.hub.prefix, str(user.hub.bin / "gearsctl"), "start", "lab@andes"]
+    conf = olcf.gears.home / "etc/gears.conf"
+    before = conf.read_text()
+    conf.write_text(f"{before}wait = 1s\n")
+    with user.at("login", "andes") as terminal:
+        terminal.expect("Enter PASSCODE: ")
+        result = user.run("start", "lab@andes", check=False)
+        assert result.returncode == 7, result.stderr
+        assert "its login waits for an answer at a terminal" in result.stderr
+        conf.write_text(f"{before}wait = 10m\n")
+        user.run("call", "Reload")
+        with subprocess.Popen(start, env=user.hub.environment, stdin=subprocess.DEVNULL) as cron:
+            wait_until(lambda: olcf.gears.explain().count("attended=0") == 2, "that it waits")
+            terminal.type(f"{olcf.fresh_code()}\n")
+            assert terminal.wait() == 0, terminal.output
+            assert cron.wait(60) == 0
+    assert user.far_service()["state"] == "ready" and olcf.passcodes_asked() == 1
 
 
 def test_gearsd_dies_and_the_hop_stays(olcf: Olcf, user: HubUser) -> None:
