@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "daemon/core/timer.h"
+#include "daemon/service/manager_private.h"
 
 enum { SLOW_MS = 1000 };
 

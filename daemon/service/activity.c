@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 static const char KEY[] = "\"last_activity\"";
 

@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "daemon/core/log.h"
 #include "daemon/service/act.h"
+#include "daemon/service/manager_private.h"
 
 static void answer(manager_done *done, void *context, int code, const struct error *err)
 {

@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 /* Somebody's keeper without a record: its service is known until it ends. */
 static struct service *add_orphan(struct manager *manager, const char *name)

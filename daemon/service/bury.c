@@ -15,7 +15,7 @@
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "daemon/core/timer.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 enum {
     PAUSE_NS = 20000000, /* of each round */

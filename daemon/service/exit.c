@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "common/record.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 static void read_end(const struct record *record, struct service_exit *end)
 {

@@ -11,7 +11,7 @@
 #include "common/proc.h"
 #include "daemon/core/log.h"
 #include "daemon/core/timer.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 #include "daemon/service/port_owner.h"
 
 enum {

@@ -10,7 +10,7 @@
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "daemon/core/timer.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 /* Stopped by a signal is ill health, said and never acted on. */
 static void set_paused(struct service *service, bool paused)

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/core/session_limits.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 #include "daemon/service/spawn.h"
 
 enum { SEGMENTS_PER_BUDGET = 8, SEGMENT_MOST = 8 << 20 };

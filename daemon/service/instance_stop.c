@@ -2,7 +2,7 @@
 #include <signal.h>
 
 #include "common/proc.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 enum { STOP_KINDLY_MS = 5000, KEEPER_ANSWER_MS = 1000 };
 

@@ -1,5 +1,5 @@
 /* The set of services and what happens when one changes its state. */
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -101,47 +101,7 @@ void manager_tell_watchers(struct manager *manager, struct service *service);
 void manager_note(struct manager *manager, struct service *service, const char *event,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Between the files of this folder. */
-struct service *manager_add(struct manager *manager, struct service_config *config);
-void manager_drop(struct manager *manager, struct service *service);
-void store_submit(struct service *service, manager_done *done, void *context);
-void store_load_all(struct manager *manager);
-void adopt_all(struct manager *manager);
-/* What the keeper of the incarnation `nonce` wrote when it ended; EXIT_NONE when nothing is
- * there or it tells of another incarnation. True when the record says that the whole tree is
- * gone. Blocking. */
-bool exit_load(
-    const struct home *home, const char *name, const char *nonce, struct service_exit *end);
-/* Attach to the keeper that listens at `path`; false when none does. */
-bool adopt_keeper(struct manager *manager, const char *name, const char *path);
-enum bury_how {
-    BURY_ADOPT, /* a former gearsd's: perhaps it never ran */
-    BURY_LOST,  /* its keeper closed the connection: it died, or dropped a gearsd that stood */
-    BURY_KILL,  /* its keeper takes no orders: kill it with all it started */
-};
-/* Nobody answers for the incarnation. Unless it is to be killed its keeper is sought, for as
- * long as it lives; else what is left is cleared and how it ended is learnt. */
-void bury(struct service *service, enum bury_how how);
-/* Launch what is wanted and was never launched: the wish is on disk already. */
-void adopt_launch(struct service *service);
-void instance_launch(struct service *service);
-/* A start did not come about: retried by the policy when the host lacked something for a
- * moment. */
-void instance_fail(struct service *service, int code, const char *words);
-void instance_kill(struct service *service);
-void instance_ready(struct service *service); /* its keeper remembers since when */
-/* `fd` is a connection to its keeper; taken. False when out of memory. */
-bool instance_attach(struct service *service, int fd);
-/* The keeper that listens at `path` tells everything again; false when it cannot be reached. */
-bool instance_reconnect(struct service *service, const char *path);
-void instance_forget(struct service *service);    /* drop probe, peer, timer */
-void health_watch_start(struct service *service); /* after the spawn or adoption */
-void health_socket_changed(struct service *service);
-void health_program_ready(struct service *service);
-void health_set(struct service *service, const char *layer, bool ok, const char *message);
-/* "last_activity" of a JSON answer, UTC in microseconds; 0: none. */
-int64_t activity_parse(const char *body);
-void health_probe(struct service *service); /* one probe now, unless one runs or is < 2 s old */
-void service_timer(struct service *service, int64_t ms, event_callback_fn call);
+/* Probe it once now, unless a probe runs or the last is less than 2 s old. */
+void health_probe(struct service *service);
 
 #endif

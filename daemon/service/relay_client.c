@@ -14,7 +14,6 @@
 #include "common/unixsock.h"
 #include "daemon/core/log.h"
 #include "daemon/core/timer.h"
-#include "daemon/service/manager.h"
 #include "daemon/service/spawn.h"
 
 enum { RETRY_FIRST_MS = 100, RETRY_MOST_MS = 30000 };

@@ -12,6 +12,7 @@
 #include "common/record.h"
 #include "daemon/core/log.h"
 #include "daemon/service/act.h"
+#include "daemon/service/manager_private.h"
 
 struct store_job {
     char path[PATH_MAX];

@@ -1,6 +1,6 @@
 /* Reading when a lab was last used. */
 #include "check.h"
-#include "daemon/service/manager.h"
+#include "daemon/service/manager_private.h"
 
 static void test_what_jupyter_says(void)
 {
