@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "daemon/core/log.h"
 #include "daemon/core/timer.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 /* LATE_MS: for the tunnel to say that the time is over. */
 enum { REPORT_MS = 60000, LATE_MS = 10000, STATUS_NOT_FOUND = 127, STATUS_NOT_RUNNABLE = 126 };

@@ -9,7 +9,7 @@
 
 #include "common/clock.h"
 #include "daemon/core/log.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 #include "daemon/remote/ssh_config.h"
 
 enum { RESOLVE_MS = 10000, CONNECT_HOPS = 8 };

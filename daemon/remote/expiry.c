@@ -1,7 +1,7 @@
 /* The site's limit on a hop's age: said in time, then carried out. */
 #include "common/clock.h"
 #include "daemon/core/timer.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 static const int64_t warnings_ms[] = {15 * 60000, 60000}; /* before the end */
 enum { WARNINGS = sizeof warnings_ms / sizeof *warnings_ms };

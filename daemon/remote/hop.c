@@ -1,6 +1,6 @@
 /* One hop: what happens to it, who waits for it, what it says. The pure machine decides, this
  * carries it out. */
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -10,7 +10,7 @@
 #include "common/file.h"
 #include "common/record.h"
 #include "daemon/core/log.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 struct store_job {
     struct remote *remote;

@@ -8,7 +8,7 @@
 
 #include "common/clock.h"
 #include "daemon/core/log.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 enum { FRESH_MS = 2000 };
 

@@ -9,7 +9,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/core/timer.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 enum { SETTLE_MS = 100 }; /* changes come in bursts */
 

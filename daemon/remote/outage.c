@@ -4,7 +4,7 @@
 
 #include "common/clock.h"
 #include "daemon/core/timer.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 static void on_time(evutil_socket_t fd, short what, void *argument)
 {

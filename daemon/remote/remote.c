@@ -10,7 +10,7 @@
 #include "daemon/core/await.h"
 #include "daemon/core/log.h"
 #include "daemon/core/timer.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 static bool is_idle(const struct hop *hop)
 {

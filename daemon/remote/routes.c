@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "daemon/core/log.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 static enum link_service_state route_state(const struct hop *hop)
 {

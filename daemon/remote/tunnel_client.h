@@ -3,7 +3,7 @@
 #define REMOTE_TUNNEL_CLIENT_H
 
 #include "common/relay_counters.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 /* Numbers of requests, as LINK_ERROR tells which one it refuses. */
 enum { REQUEST_START = 1, REQUEST_ORDER, REQUEST_RUN };

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "daemon/core/timer.h"
-#include "daemon/remote/hop.h"
+#include "daemon/remote/hop_private.h"
 
 struct hop_visitor *hop_find_asked(const struct hop *hop)
 {
