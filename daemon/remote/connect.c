@@ -177,6 +177,7 @@ void hop_connect(struct hop *hop, bool attended)
         return;
     }
     struct connect_job *job = calloc(1, sizeof *job);
+    hop_drop_prompt(hop); /* of an earlier try, whose answer must not begin one beside this */
     hop->connect_began_ms = clock_monotonic_ms();
     if (job) {
         *job = (struct connect_job){.remote = hop->remote,
