@@ -41,7 +41,8 @@ static void on_stored(void *context, int code, const struct error *err)
         log_line("hop not recorded path=%s cause=\"%s\"", job->path, err->text);
     }
     if (code && job->gone && hop) {
-        hop_note(hop, "not-recorded", "%s; after a restart of gearsd this hop is forgotten",
+        hop_note(hop, "not-recorded",
+            "%s; once it has ended, another gearsd will not know that it was wanted",
             err->text);
     }
     if (job->prompt_id[0] && hop) {

@@ -270,8 +270,15 @@ def test_a_full_disk_denies_nobody_a_login(either: HubUser) -> None:
     shown = either.login("--force")
     assert "open" in shown
     assert either.olcf.hub1.inside("ls", str(record.parent)).split() == ["last"]
-    assert "this hop is forgotten" in either.run("events").stdout
+    assert "will not know that it was wanted" in either.run("events").stdout
     assert either.tunnel()["human"]
+    # What is open is found all the same, and keeps its right to the name.
+    tunnels = either.tunnel_processes()
+    lease = either.olcf.gears.home / "run/andes.lease"
+    before = lease.read_text()
+    either.run("daemon", "upgrade")
+    assert either.tunnel()["human"] and either.await_tunnel("up")["socket"]
+    assert either.tunnel_processes() == tunnels and lease.read_text() == before
 
 
 def test_a_human_helps_where_keys_fail(either: HubUser) -> None:
