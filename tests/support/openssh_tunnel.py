@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
+from link_frames import NUMBERS
 from processes import alive, wait_until
 from sshd import Sshd
 from tunnel_link import Tunnel, hop_record
@@ -118,3 +119,16 @@ def down(tunnel: Tunnel) -> dict[str, object]:
         pass
     tunnel.wait_end()
     return told
+
+
+def cancel(tunnel: Tunnel) -> None:
+    """As somebody does who typed ^C."""
+    tunnel.order("TUNNEL_CLOSE", CAUSE=NUMBERS["CAUSE_CANCELLED"], TEXT="^C")
+
+
+def end(tunnel: Tunnel) -> None:
+    """Close it, and wait for all that it ran."""
+    pids = processes(tunnel)
+    tunnel.finish()
+    # It waits for its own ssh; that of a jump host is only told to end.
+    wait_until(lambda: not any(map(alive, pids)), "the end of ssh")

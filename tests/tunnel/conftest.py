@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openssh_tunnel import SystemSsh
 from processes import wait_until
 from sshd import WHY_NOT, Sshd, new_key
 from tunnel_link import Tunnel, hop_record
@@ -153,3 +154,17 @@ def target() -> Iterator[Target]:
     yield made
     made.listener.close()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """Asks PASSCODEs."""
+    with Sshd(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def ssh(sshd: Sshd) -> Iterator[SystemSsh]:
+    """Runs the system's ssh to that one."""
+    with SystemSsh(sshd) as made:
+        yield made

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from openssh_tunnel import SystemSsh, down, master, processes
+from openssh_tunnel import SystemSsh, down, end, master, processes
 from processes import alive, wait_until
 from sshd import WHY_NOT, Sshd, new_key
 from tunnel_link import Tunnel
@@ -43,10 +43,7 @@ for module in ("bytes", "control", "opens", "run", "silence"):
 
 def _finish(ssh: SystemSsh) -> None:
     for tunnel in ssh.made:
-        pids = processes(tunnel)
-        tunnel.finish()
-        # It waits for its own ssh; that of a jump host is only told to end.
-        wait_until(lambda pids=pids: not any(map(alive, pids)), "the end of ssh")
+        end(tunnel)
     assert not ssh.folders(), "sockets of ssh are left"
 
 
