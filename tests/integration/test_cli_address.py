@@ -1,4 +1,4 @@
-"""url and forward: addresses, the browser's private page, ports on a host that others share."""
+"""url, forward, ssh-config: addresses, the browser's private page, ports that others share too."""
 
 from __future__ import annotations
 
@@ -218,3 +218,8 @@ def test_logs_of_the_daemon_and_the_relay(gears: Gears) -> None:
     assert relay == [line for line in whole if line.startswith("relay ")]
     assert len(relay) >= 1
     assert gears.run("logs", "relay", "-n", "1").stdout == relay[-1] + "\n"
+
+
+def test_the_entry_for_the_laptop(gears: Gears) -> None:
+    entry = gears.run("ssh-config").stdout
+    assert re.search(r"^    LocalForward 38888 /.*/lab\.sck$", entry, re.MULTILINE)
