@@ -14,38 +14,39 @@
 #include "common/clock.h"
 #include "common/record.h"
 #include "common/service_record.h"
+#include "common/text.h"
 
 enum { HELD_LIMIT = 256, WAIT_MS = 300, NAMES_SAID = 5, FDS_MOST = 64, SKIPPED_MOST = 64 };
 
 struct held {
-    char name[33], host[HOST_NAME_SIZE], cluster[33];
+    char name[NAME_TEXT_SIZE], host[HOST_NAME_SIZE], cluster[NAME_TEXT_SIZE];
 };
 
 struct elsewhere {
     int fd; /* from the process that looks */
     struct home home;
-    char name[33]; /* "" for all */
+    char name[NAME_TEXT_SIZE]; /* "" for all */
     struct held held[HELD_LIMIT];
     size_t count;
     char skipped[SKIPPED_MOST][HOST_NAME_SIZE];
     size_t skipped_count;
 };
 
-static bool is_held(const struct home *there, const char *file, char name[33])
+static bool is_held(const struct home *there, const char *file, char name[NAME_TEXT_SIZE])
 {
-    snprintf(name, 33, "%.*s", (int)strcspn(file, "."), file);
+    snprintf(name, NAME_TEXT_SIZE, "%.*s", (int)strcspn(file, "."), file);
     return *name && service_record_is_wanted(there, file, NULL);
 }
 
 /* What the host wrote down when a hop reached it (`daemon report`); "" when none has. */
-static void find_cluster(const struct home *there, char cluster[33])
+static void find_cluster(const struct home *there, char cluster[NAME_TEXT_SIZE])
 {
     char path[PATH_MAX];
     struct record *record = NULL;
     cluster[0] = 0;
     if (!home_path(there, path, "state", "cluster") && !record_load(path, &record, NULL)) {
         const char *value = record_find(record, "cluster", 0);
-        snprintf(cluster, 33, "%s", value ? value : "");
+        snprintf(cluster, NAME_TEXT_SIZE, "%s", value ? value : "");
     }
     record_destroy(record);
 }
@@ -53,7 +54,7 @@ static void find_cluster(const struct home *there, char cluster[33])
 static void look_at_host(struct elsewhere *all, const char *host)
 {
     struct home there = all->home;
-    char folder[PATH_MAX], name[33], cluster[33];
+    char folder[PATH_MAX], name[NAME_TEXT_SIZE], cluster[NAME_TEXT_SIZE];
     snprintf(there.host, sizeof there.host, "%s", host);
     find_cluster(&there, cluster);
     DIR *dir = home_path(&there, folder, "state", "service") ? NULL : opendir(folder);
@@ -78,7 +79,7 @@ static void look_at_host(struct elsewhere *all, const char *host)
 /* Another login node of our own cluster is no hop away. */
 static void forget_own_cluster(struct elsewhere *all)
 {
-    char own[33];
+    char own[NAME_TEXT_SIZE];
     find_cluster(&all->home, own);
     for (size_t i = 0; i < all->count; i++) {
         if (!strcmp(all->held[i].cluster, own)) {

@@ -3,6 +3,9 @@
 #ifndef COMMON_LINK_MESSAGES_H
 #define COMMON_LINK_MESSAGES_H
 
+/* SERVICE as the relay has it: "SERVICE@CLUSTER", each at most 32 bytes, and room. */
+enum { RELAY_NAME_SIZE = 72 };
+
 enum link_type {
     LINK_UNSUPPORTED = 1, /* either way, answers an unknown type: TYPE */
     LINK_HELLO = 2,       /* → asks who it is */

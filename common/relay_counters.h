@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+/* The size of what is shared with relays of other builds: never to be changed. One slot for
+ * each service and route. */
 enum { RELAY_SLOTS = 2048 };
 
 /* One service's counters; 64 bytes, naturally aligned, relaxed atomics, only ever growing but

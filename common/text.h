@@ -49,6 +49,7 @@ size_t numbers_parse(const char *string, uint64_t *numbers, size_t limit);
 /* Names of services, clusters, pools: [a-z0-9][a-z0-9_.-]*, at most 32 bytes, and neither one
  * of the daemon's own ("gearsd", "relay") nor ending in ".sck". 0 or -EINVAL with words. */
 int name_check(const char *name, struct error *err);
+enum { NAME_TEXT_SIZE = 33 }; /* such a name and a NUL */
 
 /* "TERM", "SIGTERM" or "15" → number; -EINVAL with words. */
 int signal_parse(const char *string, int *number, struct error *err);

@@ -9,6 +9,8 @@
 
 #include "common/error.h"
 
+enum { UNIX_PATH_SIZE = sizeof((struct sockaddr_un *)0)->sun_path }; /* 107 bytes and a NUL */
+
 /* Fill `address` with `path`. 0, or -ENAMETOOLONG with words naming the 107-byte limit. */
 int unix_address(struct sockaddr_un *address, const char *path, struct error *err);
 

@@ -48,7 +48,7 @@ cJSON *view_event(struct manager *manager, const struct manager_event *event);
 struct pending {
     struct control *control;
     struct varlink_call *call; /* NULL: the client left */
-    char name[33];             /* of the service; "" for gearsd's own acts */
+    char name[NAME_TEXT_SIZE]; /* of the service; "" for gearsd's own acts */
     bool wait, plain;          /* wait for `goal`; an empty reply */
     bool gone;                 /* the service is no more when the act is done */
     enum service_state goal;

@@ -15,7 +15,7 @@ struct stream {
     struct manager_watcher watcher;
     struct control *control;
     struct varlink_call *call;
-    char name[33]; /* "" for all */
+    char name[NAME_TEXT_SIZE]; /* "" for all */
     bool usage, progress;
     enum service_state goal;
     uint64_t sent;    /* events: last seq told */

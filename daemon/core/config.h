@@ -10,7 +10,8 @@
 #include "common/text.h"
 
 enum restart_policy { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NO };
-enum { CONFIG_LIMITS = 8, CONFIG_SERVICES = 2048 };
+/* SERVICES_LIMIT: of one user on one host, those of `run` with them. */
+enum { CONFIG_LIMITS = 8, SERVICES_LIMIT = 2048 };
 
 /* One [service:NAME]. Strings are never NULL unless said; lists end with NULL. */
 struct service_config {

@@ -52,7 +52,7 @@ void config_section_add(
 static bool find_item(struct loader *loader, enum config_table_id id, const char *name)
 {
     struct error err;
-    size_t most = id == TABLE_SERVICES ? CONFIG_SERVICES : CONFIG_CLUSTERS;
+    size_t most = id == TABLE_SERVICES ? SERVICES_LIMIT : CONFIG_CLUSTERS;
     if (name_check(name, &err)) {
         config_error(loader, "%s", err.text);
         return false;

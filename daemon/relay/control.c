@@ -163,7 +163,7 @@ static void reply_error(
     struct relay *relay, const struct link_message *message, int code, const char *words)
 {
     struct link_frame frame;
-    char name[NAME_SIZE];
+    char name[RELAY_NAME_SIZE];
     link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
     link_frame_start(&frame, LINK_ERROR, message->request);
     link_frame_string(&frame, LINK_TAG_SERVICE, name);
@@ -200,7 +200,7 @@ static void listen_on(
     struct relay *relay, const struct link_message *message, struct service *service)
 {
     struct error err;
-    char path[108];
+    char path[UNIX_PATH_SIZE];
     bool is_path = link_find_string(message, LINK_TAG_LISTEN_PATH, 0, path, sizeof path);
     uint16_t port = (uint16_t)link_u64(message, LINK_TAG_LISTEN_PORT, 0);
     int code = relay->draining ? error_set(&err, -ESHUTDOWN, "the relay drains")
@@ -220,7 +220,7 @@ static void drain(struct relay *relay, uint32_t request)
 
 static void act(struct relay *relay, const struct link_message *message)
 {
-    char name[NAME_SIZE], path[108];
+    char name[RELAY_NAME_SIZE], path[UNIX_PATH_SIZE];
     link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
     struct service *service = name[0] ? service_find(relay, name) : NULL;
     switch (message->type) {

@@ -23,7 +23,7 @@ enum { REQUESTS = 256, STUCK_MS = 5000, STACK_SIZE = 64 * 1024 };
 struct request {
     struct connection *connection; /* NULL: it has gone */
     int type, fd;                  /* fd: or a negative errno */
-    char path[108];
+    char path[UNIX_PATH_SIZE];
 };
 
 /* Four counts chase each other around the ring: made and heard are the loop's, taken and done

@@ -12,9 +12,12 @@
 #include "common/error.h"
 #include "common/link.h"
 #include "common/link_door.h"
+#include "common/link_messages.h"
+#include "common/nonce.h"
 #include "common/relay_counters.h"
+#include "common/unixsock.h"
 
-enum { SERVICE_LISTENERS = 4, NAME_SIZE = 72, WATCHED_FOLDERS = 8 };
+enum { SERVICE_LISTENERS = 4, WATCHED_FOLDERS = 8 };
 
 /* Whatever epoll watches starts with this: the loop calls `ready`. */
 struct source {
@@ -37,7 +40,7 @@ struct listener {
     struct service *service;
     struct listener *next_dead;
     uint16_t port; /* 0: a Unix socket at */
-    char path[108];
+    char path[UNIX_PATH_SIZE];
     ino_t inode; /* of the file we made there */
     bool lost;   /* another's stands there: not ours to remove or make again */
 };
@@ -45,9 +48,9 @@ struct listener {
 struct service {
     struct service *next;
     struct relay *relay;
-    char name[NAME_SIZE];
+    char name[RELAY_NAME_SIZE];
     bool is_fed; /* clients are handed to the tunnel at feed_path, which knows target_path */
-    char feed_path[108], target_path[108];
+    char feed_path[UNIX_PATH_SIZE], target_path[UNIX_PATH_SIZE];
     uint16_t target_port;
     enum link_service_state state;
     char cause[200], command[120];
@@ -64,12 +67,12 @@ struct relay {
     struct source link, controller, watch; /* link: the door; watch: inotify */
     struct watched {
         int number; /* inotify's; 0: free */
-        char folder[108];
+        char folder[UNIX_PATH_SIZE];
     } watched[WATCHED_FOLDERS]; /* of public sockets that are not in run_dir */
     struct link_door door;
     ino_t link_inode;
     bool lost; /* link_path is not ours any more and could not be made again */
-    char run_dir[PATH_MAX], link_path[PATH_MAX], nonce[33], build[48];
+    char run_dir[PATH_MAX], link_path[PATH_MAX], nonce[NONCE_TEXT_SIZE], build[48];
     bool draining;
     bool paused; /* no descriptor left: listeners are deaf until resume_ms or a close */
     int64_t resume_ms, exhausted_told_ms;

@@ -93,7 +93,7 @@ int watch_start(struct relay *relay)
 
 void watch_path(struct relay *relay, const char *path)
 {
-    char folder[108];
+    char folder[UNIX_PATH_SIZE];
     struct watched *place = NULL;
     folder_of(path, folder, sizeof folder);
     if (relay->watch.fd < 0 || !strcmp(folder, relay->run_dir)) {

@@ -133,7 +133,7 @@ static int parse(const char *text, struct hop_report *report)
 
 struct place_job {
     struct home home;
-    char cluster[33];
+    char cluster[NAME_TEXT_SIZE];
     struct place place;
 };
 

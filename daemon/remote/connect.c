@@ -18,7 +18,7 @@ struct connect_job {
     struct remote *remote;
     struct home home;
     struct cluster_config *config; /* a copy: the thread reads it */
-    char node[256], agent[108];
+    char node[256], agent[UNIX_PATH_SIZE];
     bool attended, anywhere; /* anywhere: a human agreed to leave the place */
     /* What it finds. */
     struct lease lease;

@@ -6,6 +6,8 @@
 
 #include "common/ssh_hop.h"
 #include "common/lease.h"
+#include "common/nonce.h"
+#include "common/unixsock.h"
 #include "daemon/remote/hop_machine.h"
 #include "daemon/remote/place.h"
 #include "daemon/service/manager.h"
@@ -47,7 +49,7 @@ struct hop_visitor {
 /* What gearsd there said of itself when it was started over the hop. */
 struct hop_report {
     char host[HOST_NAME_SIZE], node[256], boot_id[BOOT_ID_SIZE], build[64];
-    char socket[108], run[108];
+    char socket[UNIX_PATH_SIZE], run[UNIX_PATH_SIZE];
     bool known;
 };
 
@@ -67,8 +69,8 @@ struct hop {
     /* The connection. */
     struct tunnel_client *tunnel; /* NULL: no process */
     char nonce[NONCE_TEXT_SIZE];
-    bool preparing;             /* a job finds out where to connect */
-    char agent[108], node[256]; /* of the login under way */
+    bool preparing;                        /* a job finds out where to connect */
+    char agent[UNIX_PATH_SIZE], node[256]; /* of the login under way */
     char address[64], build[64];
     pid_t pid;
     int64_t authenticated_us, rtt_us;

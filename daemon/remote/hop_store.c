@@ -14,7 +14,7 @@
 
 struct store_job {
     struct remote *remote;
-    char folder[PATH_MAX], path[PATH_MAX], cluster[33];
+    char folder[PATH_MAX], path[PATH_MAX], cluster[NAME_TEXT_SIZE];
     char prompt_id[NONCE_TEXT_SIZE]; /* what waits for it; "" */
     struct record *record;
     bool forbids; /* what it says keeps a successor from connecting */

@@ -15,7 +15,7 @@ enum { FRESH_MS = 2000 };
 struct hub_job {
     struct remote *remote;
     struct home home;
-    char cluster[33];
+    char cluster[NAME_TEXT_SIZE];
     char before[NONCE_TEXT_SIZE]; /* the hop's lease as the job began */
     struct lease lease;
     struct lease_seen by;            /* who has it */

@@ -142,7 +142,7 @@ static void on_ran(struct hop *hop, const struct link_message *message)
 /* The server opens no channel to what we were told of: perhaps gearsd there has ended. */
 static void on_trouble(struct hop *hop, const struct link_message *message)
 {
-    char path[108], text[300];
+    char path[UNIX_PATH_SIZE], text[300];
     link_find_string(message, LINK_TAG_TARGET_PATH, 0, path, sizeof path);
     link_find_string(message, LINK_TAG_TEXT, 0, text, sizeof text);
     log_line(

@@ -187,7 +187,7 @@ struct service *manager_run(struct manager *manager, struct service_config *conf
 
 struct removal {
     struct manager *manager;
-    char name[33];
+    char name[NAME_TEXT_SIZE];
     manager_done *done;
     void *context;
 };

@@ -29,7 +29,7 @@ enum {
 
 struct burial {
     struct manager *manager;
-    char name[33], nonce[NONCE_TEXT_SIZE], socket[PATH_MAX];
+    char name[NAME_TEXT_SIZE], nonce[NONCE_TEXT_SIZE], socket[PATH_MAX];
     enum bury_how how;
     int seeks, stop_seeks; /* in vain so far; of them while it was to stop */
     enum { KEEPER_ANSWERS, KEEPER_SILENT, NEVER_RAN, ENDED } outcome;

@@ -14,7 +14,7 @@ enum { SEGMENTS_PER_BUDGET = 8, SEGMENT_MOST = 8 << 20 };
 
 struct launch_job {
     struct manager *manager;
-    char name[33];
+    char name[NAME_TEXT_SIZE];
     char nonce[NONCE_TEXT_SIZE];
     struct service_config *config;
     struct launch launch;

@@ -6,17 +6,19 @@
 #include <event2/event.h>
 
 #include "common/home.h"
+#include "common/nonce.h"
+#include "common/text.h"
 #include "daemon/core/config.h"
 #include "daemon/core/worker.h"
 #include "daemon/service/relay_client.h"
 #include "daemon/service/service.h"
 
-enum { EVENT_RING = 512, SERVICES_LIMIT = 2048 };
+enum { EVENT_RING = 512 };
 
 struct manager_event {
     uint64_t seq;
     int64_t at_us;
-    char service[33]; /* "" for the daemon's own */
+    char service[NAME_TEXT_SIZE]; /* "" for the daemon's own */
     char event[24];
     char message[256];
 };

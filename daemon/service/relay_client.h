@@ -7,12 +7,11 @@
 #include <stdint.h>
 
 #include "common/link_messages.h"
+#include "common/unixsock.h"
 
 struct manager;
 struct service;
 struct relay_client;
-
-enum { RELAY_NAME_SIZE = 72 }; /* "SERVICE@CLUSTER", each at most 32 bytes */
 
 /* A public socket whose clients are not connected on this host but handed to the tunnel of a
  * hop. The struct is the owner's, who fills in the upper part, puts it after each change and
@@ -20,12 +19,12 @@ enum { RELAY_NAME_SIZE = 72 }; /* "SERVICE@CLUSTER", each at most 32 bytes */
  * relay client, and may put and drop routes; each may be NULL. */
 struct relay_route {
     char name[RELAY_NAME_SIZE];
-    char feed_path[108];           /* where the tunnel takes clients; "": there is none now */
-    char target_path[108];         /* the service's socket on the hop's far side */
-    char listen_path[108];         /* "": none */
-    uint16_t listen_port;          /* on loopback; 0: none */
-    enum link_service_state state; /* UP: hand over; STARTING: wait; DOWN: turn away */
-    char cause[200];               /* "STATE: CAUSE", for the page of who waited in vain */
+    char feed_path[UNIX_PATH_SIZE]; /* where the tunnel takes clients; "": there is none now */
+    char target_path[UNIX_PATH_SIZE]; /* the service's socket on the hop's far side */
+    char listen_path[UNIX_PATH_SIZE]; /* "": none */
+    uint16_t listen_port;             /* on loopback; 0: none */
+    enum link_service_state state;    /* UP: hand over; STARTING: wait; DOWN: turn away */
+    char cause[200];                  /* "STATE: CAUSE", for the page of who waited in vain */
     char command[120];         /* what helps, typed on this host; "": nothing has to be typed */
     int64_t since_us, wait_ms; /* UTC microseconds; how long a client waits at most */
     /* A client waits while the state is STARTING: told once for all who wait together, and

@@ -8,6 +8,8 @@
 
 #include <libssh2.h>
 
+#include "common/unixsock.h"
+
 struct session;
 
 enum channel_state {
@@ -40,7 +42,7 @@ struct channel {
     bool deaf;                 /* likewise, but it may go on saying something */
     bool client_eof, eof_sent; /* towards the server */
     bool server_eof, shut, server_closed;
-    char target[108], service[40];
+    char target[UNIX_PATH_SIZE], service[40];
 };
 
 struct channel *channel_create(

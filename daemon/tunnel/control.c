@@ -43,7 +43,7 @@ static void wipe(char *text)
 /* Nothing of it stays here: neither the copies nor the frame. */
 static void take_answer(struct tunnel *tunnel, struct link_message *message)
 {
-    char id[33];
+    char id[NONCE_TEXT_SIZE];
     char *answers[PROMPTS_MOST] = {NULL};
     size_t count = 0;
     int code = -ESTALE;

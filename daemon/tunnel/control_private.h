@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "common/link_door.h"
+#include "common/nonce.h"
 #include "daemon/core/link_peer.h"
 #include "daemon/tunnel/tunnel.h"
 
@@ -19,7 +20,7 @@ struct control {
     struct link_frame ran; /* what is owed */
     struct event *lonely;
     struct link_frame prompt; /* what a human is being asked; length 0: nothing */
-    char prompt_id[33];
+    char prompt_id[NONCE_TEXT_SIZE];
 };
 
 /* control_tell.c */

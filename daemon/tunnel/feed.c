@@ -53,7 +53,7 @@ static void refuse(struct tunnel *tunnel, int fd, const char *service, const cha
 
 static void take_client(struct tunnel *tunnel, struct link_message *message)
 {
-    char target[108], service[40];
+    char target[UNIX_PATH_SIZE], service[40];
     int type = 0, fd = message->fds[0];
     socklen_t size = sizeof type;
     if (message->type != LINK_TUNNEL_OPEN || !message->fd_count ||

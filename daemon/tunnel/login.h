@@ -9,6 +9,7 @@
 
 #include "common/error.h"
 #include "common/link_messages.h"
+#include "common/nonce.h"
 #include "common/ssh_hop.h"
 #include "daemon/tunnel/transport.h"
 
@@ -32,7 +33,7 @@ enum prompt_kind { PROMPT_SERVER, PROMPT_PASSPHRASE, PROMPT_HOST_KEY };
 
 /* One round of questions. Texts are made visible (common/text.h) but keep their newlines. */
 struct login_prompt {
-    char id[33]; /* random: an answer names the round it is for */
+    char id[NONCE_TEXT_SIZE]; /* random: an answer names the round it is for */
     enum prompt_kind kind;
     /* At most 256 and 4096 bytes; a prompt's text 1024. */
     const char *name, *instruction;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/text.h"
 #include "daemon/tunnel/login.h"
 
 /* Answers of a human: wiped when finished. */
@@ -27,7 +28,7 @@ struct login {
     /* Set at the start, then only read. */
     struct ssh_hop *hops[HOPS_MOST];
     size_t hop_count;
-    char cluster[33];
+    char cluster[NAME_TEXT_SIZE];
     bool unattended;
     int64_t step_ms, human_ms, verdict_ms;
     int wake_fd;   /* the loop has something to read */
@@ -47,7 +48,7 @@ struct login {
     pthread_mutex_t lock;
     struct login_message *first, **last;
     size_t waiting;
-    char asked[33]; /* id of the round that waits for answers, "" when none */
+    char asked[NONCE_TEXT_SIZE]; /* id of the round that waits for answers, "" when none */
     size_t asked_count;
     enum prompt_kind asked_kind;
     struct answers answers;

@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "common/nonce.h"
+#include "common/unixsock.h"
 #include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/openssh_mux.h"
 #include "daemon/tunnel/openssh_words.h"
@@ -35,8 +36,8 @@ struct asker {
 /* A socket on the server and the socket of ssh here that leads to it. */
 struct target {
     enum { TARGET_FREE, TARGET_ASKED, TARGET_READY } state;
-    char path[108], name[16]; /* the name is that of the socket here, */
-    char listen[108];         /* which ssh knows by this one */
+    char path[UNIX_PATH_SIZE], name[16]; /* the name is that of the socket here, */
+    char listen[UNIX_PATH_SIZE];         /* which ssh knows by this one */
     uint32_t request;
     int64_t used_ms;
 };

@@ -10,6 +10,8 @@
 
 #include <event2/event.h>
 
+#include "common/unixsock.h"
+
 enum { STREAM_FIRST_BYTES = 16 };
 
 struct openssh;
@@ -35,7 +37,7 @@ struct stream {
     enum { STREAM_WAITS, STREAM_TRIES, STREAM_RELAYS, STREAM_DEAD } state;
     struct stream_end client, server;
     struct target *target;
-    char path[108], service[40];
+    char path[UNIX_PATH_SIZE], service[40];
     char first[STREAM_FIRST_BYTES]; /* of the client's */
     size_t first_length;
     bool answered;    /* the server said something, or it is known that it will not */

@@ -11,8 +11,10 @@
 
 #include "common/error.h"
 #include "common/link.h"
+#include "common/nonce.h"
 #include "common/relay_counters.h"
 #include "common/ssh_hop.h"
+#include "common/text.h"
 #include "daemon/tunnel/login.h"
 
 struct control;
@@ -25,7 +27,7 @@ struct watch;
 struct tunnel {
     struct event_base *base;
     /* As told by TUNNEL_START. */
-    char cluster[33], nonce[33], build[48], transport[16];
+    char cluster[NAME_TEXT_SIZE], nonce[NONCE_TEXT_SIZE], build[48], transport[16];
     char link_path[PATH_MAX], feed_path[PATH_MAX], exit_record[PATH_MAX];
     bool unattended;
     int64_t step_ms, keepalive_ms, keepalive_count, dead_after_ms;

@@ -111,7 +111,7 @@ static int take(int feed, const struct relay_route *route)
 {
     static uint8_t buffer[LINK_FRAME_LIMIT];
     struct link_message message;
-    char name[RELAY_NAME_SIZE], target[108];
+    char name[RELAY_NAME_SIZE], target[UNIX_PATH_SIZE];
     int giver, client = -1;
     AWAIT((giver = unix_accept_same_uid(feed, NULL)) != -EAGAIN);
     struct pollfd wait = {.fd = giver, .events = POLLIN};
@@ -244,7 +244,7 @@ static void test_trouble_and_refusal(void)
 static void test_drop(void)
 {
     struct relay_route *route = &routes[3];
-    char path[108];
+    char path[UNIX_PATH_SIZE];
     snprintf(path, sizeof path, "%s", route->listen_path);
     AWAIT(is_there(path));
     relay_client_route_drop(lead(), route);

@@ -26,7 +26,7 @@ struct driver {
     const char *command;
     char input[PROMPTS_MOST * (ANSWER_MOST + 1)]; /* of whole lines, and wiped */
     size_t used;
-    char id[33];
+    char id[NONCE_TEXT_SIZE];
     bool thread_left;
     size_t questions; /* of the round that waits; 0: none */
 };
