@@ -240,7 +240,9 @@ void run_pump(struct run *run)
     if (run->state == RUN_STARTING) {
         start_command(run);
     }
-    if ((run->state == RUN_READING || run->state == RUN_WAITING) && read_output(run)) {
+    /* Also when closing: libssh2 takes whatever comes next for the answer to its close, and
+     * only the true one says that the command has ended and the next may have its place. */
+    if (run->state >= RUN_READING && read_output(run)) {
         wait_for_close(run);
     }
     if (run->state == RUN_CLOSING) {

@@ -89,6 +89,15 @@ def test_too_much_noise(tunnel: Tunnel) -> None:
     assert tunnel.run(REPORT) == ANSWER
 
 
+def test_each_close_is_awaited(tunnel: Tunnel, server: Sshd) -> None:
+    """Closed in the midst of its output, a command still has the only place until it ends."""
+    refusals = server.log.count("no more sessions")
+    for _ in range(20):
+        assert "too much output" in tunnel.run("seq 100000")["TEXT"]
+        assert tunnel.run(REPORT) == ANSWER
+    assert server.log.count("no more sessions") == refusals
+
+
 @pytest.mark.long
 def test_a_command_that_says_nothing(tunnel: Tunnel, home: Path) -> None:
     """The next one may find the place still taken: that is said, and passes."""
