@@ -34,8 +34,8 @@ struct cli {
     bool raw;            /* a call typed by hand: what is refused is not a matter of versions */
     bool answered;       /* gearsd has answered on this connection */
     const char *subject; /* what errors about a cluster begin with: "lab@andes", "login" */
-    cJSON
-        *remote; /* the cluster (reply of Cluster) whose gearsd `client` leads to, else NULL */
+    /* The cluster (reply of Cluster) whose gearsd `client` leads to, else NULL. */
+    cJSON *remote;
 };
 
 struct command {

@@ -113,8 +113,8 @@ static int run(struct cli *cli, const struct command *command, int argc, char **
         cli_say("%s", err.text);
         return EXIT_FAILED;
     }
-    home_find_run(
-        &cli->home); /* a short one; where there is none yet, cli_connect sees to it */
+    /* A short one; where there is none yet, cli_connect sees to it. */
+    home_find_run(&cli->home);
     int code = command->run(cli, argc, argv);
     cJSON_Delete(cli->remote);
     varlink_client_close(cli->client);

@@ -198,8 +198,8 @@ int cmd_uninstall(struct cli *cli, int argc, char **argv)
         varlink_client_close(cli->client);
         cli->client = NULL;
         plan_finish(&plan);
-        plan_make(
-            &cli->home, share, &plan); /* what a gearsd started for its end has made, too */
+        /* What a gearsd started for its end has made, too. */
+        plan_make(&cli->home, share, &plan);
         code = carry_out(&plan);
     }
     plan_finish(&plan);

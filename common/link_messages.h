@@ -33,11 +33,11 @@ enum link_type {
     LINK_KEEPER_RELEASE = 24, /* → after GONE: the keeper may exit; it also does so by itself
                                  when nobody is connected and the exit record is on disk */
     LINK_KEEPER_READY = 25,   /* ← the program said READY=1 or a line matched READY_LOG */
-    LINK_KEEPER_LOG_STALL =
-        26, /* ← LOG_STALLED (0|1) LOG_DROPPED: the log's writer stands or goes */
+    /* ← LOG_STALLED (0|1) LOG_DROPPED: the log's writer stands or goes */
+    LINK_KEEPER_LOG_STALL = 26,
     LINK_KEEPER_LOG_ROTATED = 27, /* ← a segment was closed; total budgets may be enforced */
-    LINK_KEEPER_PAUSED =
-        28, /* ← PAUSED (0|1): a signal stopped the main process, or it goes on */
+    /* ← PAUSED (0|1): a signal stopped the main process, or it goes on */
+    LINK_KEEPER_PAUSED = 28,
     LINK_KEEPER_SINCE = 29, /* → READY_AT: kept, and told to later gearsds */
 
     /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds say HELLO at LINK_PATH.
@@ -45,9 +45,9 @@ enum link_type {
     LINK_RELAY_START = 48, /* → RUN_DIR LINK_PATH NONCE BUILD */
     LINK_RELAY_STATUS = 49, /* ← answers HELLO and START: NONCE BUILD PID DRAINING FEEDS; beside
                                it one descriptor: the counters' memory (relay_counters.h) */
-    LINK_RELAY_SERVICE =
-        50, /* → create or change: SERVICE, TARGET_PATH|TARGET_PORT, SERVICE_STATE,
-                 TEXT? (cause) SINCE COMMAND? (what helps) WAIT_MS; ← OK SLOT SERVICE */
+    /* → create or change: SERVICE, TARGET_PATH|TARGET_PORT, SERVICE_STATE, TEXT? (cause) SINCE
+       COMMAND? (what helps) WAIT_MS; ← OK SLOT SERVICE */
+    LINK_RELAY_SERVICE = 50,
     LINK_RELAY_FORGET = 51, /* → SERVICE: drop it, its listeners and connections; ← OK */
     LINK_RELAY_LISTEN = 52, /* → SERVICE LISTEN_PATH | LISTEN_PORT (0..65535; loopback, 0 = any)
                                  ; ← OK PORT?, or ERROR. Again for what is there: OK */
@@ -168,8 +168,8 @@ enum link_tag {
 
 enum link_keeper_state {
     LINK_KEEPER_RUNNING = 1,
-    LINK_KEEPER_STOPPING =
-        2,                 /* told to stop, or the main process ended and the tree is cleared */
+    /* told to stop, or the main process ended and the tree is cleared */
+    LINK_KEEPER_STOPPING = 2,
     LINK_KEEPER_EMPTY = 3, /* the tree is gone */
 };
 

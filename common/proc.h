@@ -11,8 +11,8 @@
 struct proc_stat {
     pid_t pid, ppid, pgrp, session;
     char state; /* R S D T Z X … */
-    uint64_t
-        start_time; /* field 22: ticks after boot; with pid and boot id a unique identity */
+    /* Field 22: ticks after boot; with pid and boot id a unique identity. */
+    uint64_t start_time;
     uint64_t utime, stime;
     uint64_t rss_bytes;
     char comm[32];

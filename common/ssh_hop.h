@@ -22,8 +22,8 @@ struct ssh_hop {
     bool identities_only; /* of the agent's keys only those in `identities` */
     char *identities[SSH_HOP_LIST + 1];  /* private key files, those that may be missing too */
     char *known_hosts[SSH_HOP_LIST + 1]; /* files; a confirmed key goes into the first */
-    char *
-        fingerprints[SSH_HOP_LIST + 1]; /* "SHA256:…" published by the site: as good as known */
+    /* "SHA256:…" published by the site: as good as known. */
+    char *fingerprints[SSH_HOP_LIST + 1];
 };
 
 struct ssh_hop *ssh_hop_create(void);      /* zeroed, port 22; NULL: out of memory */

@@ -106,8 +106,8 @@ static int finish(struct varlink_call *call, const char *error, cJSON *parameter
     } else {
         code = queue(connection, error, parameters, false);
         if (code) {
-            varlink_connection_end(
-                connection); /* it reads nothing: a reply cut off helps nobody */
+            /* It reads nothing: a reply cut off helps nobody. */
+            varlink_connection_end(connection);
         }
     }
     varlink_call_destroy(call);

@@ -194,8 +194,8 @@ static int prepare(const struct home *home, const char *share_dir,
     code = code ? code : fill_environment(home, service, launch, err);
     code = code ? code : apply_ready(service, launch, err);
     if (!code && launch->socket) {
-        unlink(
-            socket_path); /* left by an incarnation that is gone; most programs fail over it */
+        /* Left by an incarnation that is gone; most programs fail over it. */
+        unlink(socket_path);
     }
     if (!code && (launch->socket || launch->port)) {
         launch->url_path = strdup("/");

@@ -18,8 +18,8 @@
 
 enum {
     RESULT_FD = 197, /* in the shell; a number that start-up files do not use */
-    RESULT_LIMIT =
-        100 * 1024, /* of the environment: it travels in one LINK_FRAME_LIMIT frame */
+    /* Of the environment: it travels in one LINK_FRAME_LIMIT frame. */
+    RESULT_LIMIT = 100 * 1024,
     OUTPUT_KEPT = 4096,
     WAIT_STEP_MS = 20, /* without pidfd (Linux < 5.3) the shell's end is asked for this often */
 };

@@ -120,8 +120,8 @@ int startup_claim(struct home *home, struct options *options, struct lease *leas
     if (home_path(home, lease_file, "run", "gearsd.lease")) {
         return error_set(err, -ENAMETOOLONG, "%s: path too long", home->root);
     }
-    if (options->listener >=
-        0) { /* the same process after an upgrade: the lease is still ours */
+    /* The same process after an upgrade: the lease is still ours. */
+    if (options->listener >= 0) {
         snprintf(lease->path, sizeof lease->path, "%s", lease_file);
         snprintf(lease->nonce, sizeof lease->nonce, "%s", options->nonce);
         fcntl(options->listener, F_SETFD, FD_CLOEXEC);

@@ -39,8 +39,8 @@ void pulse_check(struct hop *hop)
     if (hop->tunnel && !hop->pulse && !hop->mute &&
         clock_monotonic_ms() - hop->heard_ms >= FRESH_MS) {
         arm(hop, ANSWER_MS);
-        link_frame_start(
-            &frame, LINK_TUNNEL_PROBE, REQUEST_ORDER); /* to be answered in any case */
+        /* To be answered in any case. */
+        link_frame_start(&frame, LINK_TUNNEL_PROBE, REQUEST_ORDER);
         tunnel_client_send(hop, &frame);
     }
 }

@@ -220,8 +220,8 @@ void tunnel_client_close(struct hop *hop, enum link_tunnel_cause cause, const ch
     link_frame_string(&frame, LINK_TAG_TEXT, text);
     hop->machine.closing = true;
     pulse_expect_end(hop);
-    if (tunnel_client_send(
-            hop, &frame)) { /* it takes no orders: stopped by a signal, perhaps */
+    /* It takes no orders: stopped by a signal, perhaps. */
+    if (tunnel_client_send(hop, &frame)) {
         log_line("tunnel cluster=%s takes no message", hop->config->name);
     }
 }

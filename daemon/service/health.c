@@ -124,8 +124,8 @@ static void on_probed(void *context, const struct probe_result *result)
             retry_later(service);
         }
     }
-    manager_tell_watchers(
-        service->manager, service); /* who asked waits for the end of the probe */
+    /* Who asked waits for the end of the probe. */
+    manager_tell_watchers(service->manager, service);
 }
 
 static void start_probe(struct service *service)

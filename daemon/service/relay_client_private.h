@@ -23,8 +23,8 @@ struct relay_client {
     uint32_t request;
     bool feeds; /* the relay's build knows how to hand clients over */
     struct relay_route *routes;
-    char asked[256]
-              [RELAY_NAME_SIZE]; /* for relays that answer without the name: by request % 256 */
+    /* For relays that answer without the name: by request % 256. */
+    char asked[256][RELAY_NAME_SIZE];
 };
 
 /* Send one order, which the relay will answer; without a relay it is dropped: a new one is told

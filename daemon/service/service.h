@@ -30,8 +30,8 @@ struct service_exit {
 };
 
 struct service_health {
-    const char
-        *layer; /* "process", "socket", "http": the first that fails, else the last checked */
+    /* "process", "socket", "http": the first that fails, else the last checked. */
+    const char *layer;
     bool ok;
     char message[200];
     int64_t since_us;

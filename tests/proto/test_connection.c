@@ -222,8 +222,8 @@ static void takes_halves(void)
     CHECK(deadline > 0);
     peer_send(&peer, whole + 5, 5);
     peer_pump(&peer);
-    CHECK_INT(
-        varlink_connection_deadline(peer.connection), deadline); /* no new lease of life */
+    /* No new lease of life. */
+    CHECK_INT(varlink_connection_deadline(peer.connection), deadline);
     peer_send(&peer, whole + 10, strlen(whole) - 9);
     peer_send(&peer, "{", 1);
     CHECK_STRING(peer_hear(&peer), ECHOED("one"));

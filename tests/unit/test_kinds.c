@@ -112,8 +112,8 @@ static void test_command(void)
 
     service = command("serve {socket}");
     CHECK_INT(home_path(&home, path, "run", "own/tb.sck"), 0);
-    scratch_write(
-        path, "", 0600); /* what a dead incarnation left is in the way of most programs */
+    /* What a dead incarnation left is in the way of most programs. */
+    scratch_write(path, "", 0600);
     CHECK_INT(prepare(service, &launch, &err), 0);
     CHECK_STRING(launch.socket, path);
     CHECK(access(path, F_OK) && !launch.port);

@@ -95,8 +95,8 @@ static void test_none(void)
         WHO "identityfile none\nuserknownhostsfile none\nglobalknownhostsfile /g\nproxyjump "
             "none\nproxycommand none\nhostkeyalias none\n");
     CHECK(!settings.jump && !settings.hop->alias && !settings.hop->identities[0]);
-    CHECK_STRING(
-        settings.hop->known_hosts[0], "/dev/null"); /* not the site's: nothing is added */
+    /* Not the site's: nothing is added. */
+    CHECK_STRING(settings.hop->known_hosts[0], "/dev/null");
     CHECK_STRING(settings.hop->known_hosts[1], "/g");
     drop(&settings);
 }
