@@ -65,8 +65,7 @@ int cli_call(struct cli *cli, const char *method, cJSON *parameters, cJSON **rep
 /* A call with more: `each` for every reply until the last; it returns 0 to go on. */
 int cli_stream(struct cli *cli, const char *method, cJSON *parameters, int64_t timeout_ms,
     int (*each)(struct cli *cli, const cJSON *reply, void *context), void *context);
-/* Whether `name` is a cluster of this host's gearsd, which must have been called; says nothing.
- */
+/* Whether `name` is a cluster of this host's gearsd, called already; says nothing. */
 bool cli_is_cluster(struct cli *cli, const char *name);
 /* The line on stderr about a gearsd (its Hello) of another build. */
 void cli_hint_builds(const cJSON *hello);

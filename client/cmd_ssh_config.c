@@ -101,8 +101,7 @@ static bool is_full_name(const char *name)
     return strchr(name, '.') && strspn(name, "0123456789.") != length;
 }
 
-/* The hub by its real name, as the socket is of use on no other; else what the site calls it.
- */
+/* The hub by its real name, as the socket serves on no other; else what the site calls it. */
 static void choose_hub(const cJSON *cluster, struct entry *entry)
 {
     struct utsname self;
@@ -165,8 +164,7 @@ static int host_of(const struct home *home, const char *node, char host[HOST_NAM
     return code;
 }
 
-/* Whether the shared home says that the service is wanted on this host and has not ended there.
- */
+/* Whether the shared home says that the service is wanted on this host and has not ended. */
 static bool lives_on(const struct home *home, const char *host, const char *service)
 {
     struct home there = *home;

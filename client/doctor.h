@@ -34,8 +34,7 @@ char doctor_state_of(pid_t pid);
 /* One reply of gearsd's without starting it; NULL when there is none. Takes `parameters`. */
 cJSON *doctor_ask(struct doctor *doctor, const char *method, cJSON *parameters);
 bool doctor_daemon_runs(struct doctor *doctor);
-/* Whether what stands in run/, state/ or log/ under this name is a host's: "@cluster" is none.
- */
+/* Whether what is in run/, state/ or log/ under this name is a host's: "@cluster" is none. */
 bool doctor_is_host(const char *name);
 /* doctor_socket.c: how many keepers ("k-") or tunnels ("t-") answer: what runs with or without
  * gearsd. */

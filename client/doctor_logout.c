@@ -90,8 +90,7 @@ static void read_files(struct kill_rule *rule)
     }
 }
 
-/* What logind itself says: "b false", then lists as 'as 1 "root"'. Only it knows its default.
- */
+/* What logind says: "b false", then lists as 'as 1 "root"'. Only it knows its default. */
 static bool ask_logind(struct kill_rule *rule)
 {
     static const char name[] = "org.freedesktop.login1";

@@ -1,5 +1,4 @@
-/* doctor's checks of sockets that nobody serves: of this host's services and helpers, of hops.
- */
+/* doctor's checks of sockets that nobody serves: of services and helpers here, of hops. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -58,8 +57,7 @@ static void check_links(struct doctor *doctor)
     }
 }
 
-/* run/CLUSTER.sck and run/CLUSTER+SERVICE.sck: on a shared home, only their holder may judge.
- */
+/* run/CLUSTER.sck and run/CLUSTER+SERVICE.sck: on a shared home only the holder judges. */
 static void check_public(struct doctor *doctor)
 {
     const struct home *home = &doctor->cli->home;

@@ -1,5 +1,4 @@
-/* What goes to stdout and stderr: whole lines and objects, and noticing that nobody takes them.
- */
+/* What goes to stdout and stderr: whole lines and objects; noticing that nobody takes them. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

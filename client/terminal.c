@@ -85,8 +85,7 @@ void terminal_set_keys(const struct terminal *terminal)
     tcsetattr(terminal->fd, TCSANOW, &mode);
 }
 
-/* The kernel gives out a line in parts if it must; the end of one that is too long is dropped.
- */
+/* The kernel gives a line in parts if it must; the end of one that is too long is dropped. */
 static int take_line(int fd, char *out, size_t size)
 {
     ssize_t n = read(fd, out, size - 1);

@@ -17,9 +17,7 @@ struct terminal {
 
 /* 0, or a negative errno: there is none. */
 int terminal_open(struct terminal *terminal, struct error *err);
-/* What was typed unseen and not read is forgotten: half a PASSCODE is no command of the
- * shell's.
- */
+/* What was typed unseen and not read is forgotten: half a PASSCODE is no command. */
 void terminal_close(struct terminal *terminal);
 
 /* Print what a peer said: newlines and tabs stay, other control characters and broken UTF-8

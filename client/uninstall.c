@@ -17,9 +17,7 @@
 
 enum { END_MS = 20000, KILL_MS = 5000, PAUSE_MS = 20, PEERS_MOST = 2050 };
 
-/* gearsd, the relay, keepers, tunnels: whoever listens on our sockets, told apart from later
- * ones.
- */
+/* gearsd, the relay, keepers, tunnels: who listens on our sockets, told from later ones. */
 struct peers {
     struct proc_stat items[PEERS_MOST];
     size_t count;

@@ -43,8 +43,7 @@ static struct {
     pid_t command;
 } watch = {.signals = -1, .timer = -1};
 
-/* Of the other process, which may have been killed while it held the lock: no longer than this.
- */
+/* Of the other process, perhaps killed while it held the lock: no longer than this. */
 static void lock_briefly(pthread_mutex_t *mutex)
 {
     struct timespec until;

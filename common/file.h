@@ -1,6 +1,5 @@
 /* Whole files: bounded reading, atomic and durable writing, private folders. All of these may
- * block on a slow filesystem: never call them on an event loop for anything below GEARS_HOME.
- */
+ * block on a slow filesystem: never on an event loop for anything below GEARS_HOME. */
 #ifndef COMMON_FILE_H
 #define COMMON_FILE_H
 

@@ -85,8 +85,7 @@ int lease_look(const struct home *home, const char *path, struct lease_seen *see
 }
 
 /* Only one process of this host at a time buries a dead lease: an abstract socket is the lock
- * (freed by the kernel with its holder). Somebody else's squatting delays, and never prevents.
- */
+ * (freed by the kernel with its holder). Who squats there delays, and never prevents. */
 static int lock_burials(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

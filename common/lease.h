@@ -38,8 +38,7 @@ bool lease_bury(const struct home *home, const char *path, const char *nonce);
 
 /* Take the lease at `path` for this process, replacing one whose holder, on this host and boot,
  * is dead, or that an earlier boot left. 0: held; 1: another living process holds it, which
- * `err` and `by` (may be NULL) tell; negative errno: it could not be told, or not be written.
- */
+ * `err` and `by` (may be NULL) tell; negative errno: it cannot be told, or not written. */
 int lease_acquire(const struct home *home, const char *path, struct lease *lease,
     struct lease_seen *by, struct error *err);
 /* Go on holding `lease`, whose path is set: it is taken (again) when there is no nonce yet, or

@@ -40,8 +40,7 @@ enum link_type {
     LINK_KEEPER_PAUSED = 28,
     LINK_KEEPER_SINCE = 29, /* → READY_AT: kept, and told to later gearsds */
 
-    /* Relay. Same start: descriptor 3, one RELAY_START; later gearsds say HELLO at LINK_PATH.
-     */
+    /* Relay. Same start: descriptor 3, RELAY_START; later gearsds say HELLO at LINK_PATH. */
     LINK_RELAY_START = 48, /* → RUN_DIR LINK_PATH NONCE BUILD */
     LINK_RELAY_STATUS = 49, /* ← answers HELLO and START: NONCE BUILD PID DRAINING FEEDS; beside
                                it one descriptor: the counters' memory (relay_counters.h) */

@@ -1,5 +1,4 @@
-/* The page that tells why nobody serves, and what to do; made by gears-relay and gears-tunnel.
- */
+/* Tells why nobody serves, and what to do; made by gears-relay and gears-tunnel. */
 #include "common/page503.h"
 
 #include <stdio.h>

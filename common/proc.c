@@ -1,5 +1,4 @@
-/* Reading /proc; the keeper kills trees with it, gearsd tells dead incarnations apart with it.
- */
+/* Reading /proc; the keeper kills trees with it, gearsd knows dead incarnations by it. */
 #include "common/proc.h"
 
 #include <ctype.h>

@@ -1,5 +1,4 @@
-/* Reading other hosts' records of services: for "held by" and for where a cluster's lab lives.
- */
+/* Other hosts' records of services: for "held by" and for where a cluster's lab lives. */
 #include "common/service_record.h"
 
 #include "common/record.h"

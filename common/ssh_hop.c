@@ -1,5 +1,4 @@
-/* Making, formatting and parsing the description of one SSH server. Used by gearsd and tunnels.
- */
+/* Making, formatting, parsing the description of an SSH server. Used by gearsd and tunnels. */
 #include "common/ssh_hop.h"
 
 #include <errno.h>

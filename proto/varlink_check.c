@@ -1,5 +1,4 @@
-/* JSON values against a description's types. Depth is bounded by both: a type may name itself.
- */
+/* JSON values against a description's types. Both bound the depth: a type may name itself. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

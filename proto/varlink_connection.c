@@ -168,8 +168,7 @@ static int serve(struct varlink_connection *connection)
     return 0;
 }
 
-/* A reader that never catches up must not make `out` grow; moving less than was sent is cheap.
- */
+/* A reader that never catches up must not make `out` grow; to move less than sent is cheap. */
 static void compact(struct varlink_connection *connection)
 {
     struct text *out = &connection->out;

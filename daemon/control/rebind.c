@@ -1,6 +1,5 @@
 /* A cleaner may delete the control socket's file under a living gearsd: clients then find
- * nobody, and no other gearsd may serve while this one holds the lease. So it is bound again.
- */
+ * nobody, and no other gearsd may serve while this one holds the lease. So bind it again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

@@ -1,5 +1,4 @@
-/* Judging regular expressions before regcomp sees them. Called when a configuration is checked.
- */
+/* Judging regular expressions before regcomp sees them. For checking a configuration. */
 #include "daemon/core/regex_cost.h"
 
 #include <stdbool.h>

@@ -1,5 +1,4 @@
-/* The I/O thread: a bounded queue in, a list of finished jobs out, an eventfd to wake the loop.
- */
+/* The I/O thread: a bounded queue in, a list of finished jobs out, an eventfd for the loop. */
 #include "daemon/core/worker.h"
 
 #include <errno.h>

@@ -22,11 +22,9 @@ typedef void worker_done(void *context, int code, const struct error *err);
  * inherited by the loop's children, whose exec would wait for a hung filesystem to close it.
  * NULL when out of memory or threads. */
 struct worker *worker_create(struct event_base *base, const char *name, bool own_files);
-/* Queue a job. 0; -EAGAIN when 4096 jobs wait already (a hung filesystem): refuse the request.
- */
+/* Queue a job. 0; -EAGAIN when 4096 jobs wait already (a hung filesystem): refuse it. */
 int worker_submit(struct worker *worker, worker_run *run, worker_done *done, void *context);
-/* Wait at most `timeout_ms` for the queue to empty; jobs left are abandoned with the process.
- */
+/* Wait at most `timeout_ms` for the queue to empty; jobs left end with the process. */
 void worker_drain(struct worker *worker, int64_t timeout_ms);
 
 #endif

@@ -1,6 +1,5 @@
 /* The service's process tree: reaping, the stages of a stop, and clearing what a dead main
- * process left. As subreaper the keeper is the ancestor of everything the service ever started.
- */
+ * process left. As subreaper the keeper is the ancestor of all that the service started. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,8 +22,7 @@ static void signal_tree(int signal)
     free(list.items);
 }
 
-/* Stop everything first, until no scan finds a new process: what forks cannot outrun the KILL.
- */
+/* Stop everything first, until no scan finds a new one: what forks cannot outrun the KILL. */
 static void kill_tree(void)
 {
     size_t known = 0;
@@ -135,8 +133,8 @@ static void step_killing(struct keeper *keeper, int64_t now)
     proc_list_descendants(getpid(), &list);
     proc_list_describe(&list, keeper->survivors, sizeof keeper->survivors);
     free(list.items);
-    if (!keeper->exited) { /* unkillable (sleeping in a dead filesystem): how it ends is unknown
-                            */
+    /* Unkillable (sleeping in a dead filesystem): how it ends is unknown. */
+    if (!keeper->exited) {
         keeper->exit_at_us = clock_utc_us();
     }
     finish(keeper);

@@ -67,8 +67,7 @@ static void tell_loop(struct ring *ring)
     (void)!write(ring->event_fd, &one, sizeof one);
 }
 
-/* Room for a new segment: in the service's own budget, then in that of all services together.
- */
+/* Room for a new segment: in the service's own budget, then in that of all together. */
 static int open_segment(const struct orders *orders, struct segment *segment)
 {
     char parent[PATH_MAX];

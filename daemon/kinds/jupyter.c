@@ -55,8 +55,8 @@ static int fill_environment(const struct home *home, const struct service_config
         list_free(&env);
         return code;
     }
-    if (user_home) { /* the user's themes and layouts, whatever the server's configuration says
-                      */
+    /* The user's themes and layouts, whatever the server's configuration says. */
+    if (user_home) {
         list_set(&env, "JUPYTERLAB_SETTINGS_DIR=%s/.jupyter/lab/user-settings", user_home);
         list_set(&env, "JUPYTERLAB_WORKSPACES_DIR=%s/.jupyter/lab/workspaces", user_home);
     }

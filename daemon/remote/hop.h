@@ -31,8 +31,7 @@ struct hop_prompt {
 };
 void hop_prompt_finish(struct hop_prompt *prompt);
 
-/* Who waits for a hop to come up. Embed it, zeroed; it is taken out of the list before `done`.
- */
+/* Who waits for a hop to come up. Embed it, zeroed; it leaves the list before `done`. */
 struct hop_visitor {
     struct hop_visitor *next;
     struct hop *hop;

@@ -1,5 +1,4 @@
-/* Reading and writing where a cluster's services live. Used by jobs of connect.c and arrive.c.
- */
+/* Reading and writing where a cluster's services live. For jobs of connect.c and arrive.c. */
 #include "daemon/remote/place.h"
 
 #include <dirent.h>

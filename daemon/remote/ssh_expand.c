@@ -1,5 +1,4 @@
-/* Paths of ssh_config: the user's homes, variables and tokens put in. Called by ssh_config.c.
- */
+/* Paths of ssh_config: homes, variables and tokens put in. Called by ssh_config.c. */
 #include "daemon/remote/ssh_expand.h"
 
 #include <errno.h>

@@ -50,8 +50,7 @@ static int list_keepers(const struct burial *burial, struct proc_list *list)
 
 /* Whether it lives, as far as can be told; `outcome` then tells whether it answers. A keeper
  * that was just started binds its socket in a moment; one whose file a cleaner deleted binds
- * again when it is told.
- */
+ * again when told. */
 static bool seek_keeper(struct burial *burial)
 {
     int bind_rounds = burial->seeks ? 0 : BIND_ROUNDS;

@@ -73,8 +73,7 @@ static void retry_later(struct service *service)
     service_timer(service, delay < RETRY_MOST_MS ? delay : RETRY_MOST_MS, on_retry);
 }
 
-/* Somebody else listens there: end ours and take a fresh port with the next launch, or give up.
- */
+/* Somebody else listens there: end ours and take a fresh port next time, or give up. */
 static void leave_port(struct service *service)
 {
     service->stop_sent = false;

@@ -14,8 +14,7 @@ void manager_drop(struct manager *manager, struct service *service);
 /* store.c: write what is wanted of the service, as it is now, to its record. `done` (NULL:
  * nobody) is called once: later from the loop, or at once where it could not be asked for. */
 void store_submit(struct service *service, manager_done *done, void *context);
-/* What an earlier gearsd recorded; a record that cannot be read is logged and left. Blocking.
- */
+/* What an earlier gearsd recorded; what cannot be read is logged and left. Blocking. */
 void store_load_all(struct manager *manager);
 
 /* adopt.c: attach to the keepers that listen in run/<host>/link, and settle what nobody answers

@@ -1,5 +1,4 @@
-/* gearsd's side of gears-relay: keeps one running, tells it the services, reads its counters.
- */
+/* gearsd's side of gears-relay: has one running, tells it the services, reads its counters. */
 #ifndef SERVICE_RELAY_CLIENT_H
 #define SERVICE_RELAY_CLIENT_H
 

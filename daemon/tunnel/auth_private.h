@@ -36,8 +36,7 @@ enum auth_verdict auth_publickey(struct auth *auth);
 enum auth_verdict auth_kbdint(struct auth *auth); /* keyboard-interactive */
 enum auth_verdict auth_password(struct auth *auth);
 
-/* Ask what the server takes. AUTH_CHANGED: `methods` says it; AUTH_DONE: no method was needed.
- */
+/* Ask what the server takes. AUTH_CHANGED: `methods` says it; AUTH_DONE: none was needed. */
 enum auth_verdict auth_list(struct auth *auth);
 bool auth_takes(const struct auth *auth, const char *method);
 /* The connection is no more: AUTH_ENDED is all that is left, and auth_end sets the cause. */

@@ -1,5 +1,4 @@
-/* From a connection to an encrypted session. Called by login_run before the host key is judged.
- */
+/* From a connection to an encrypted session. For login_run, before the host key is judged. */
 #include "daemon/tunnel/handshake.h"
 
 #include <errno.h>

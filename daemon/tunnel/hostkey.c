@@ -1,5 +1,4 @@
-/* Judges host keys. What files say is read by known_hosts.c, what is asked goes by login_ask.
- */
+/* Judges host keys. What files say known_hosts.c reads, what is asked goes by login_ask. */
 #include "daemon/tunnel/hostkey.h"
 
 #include <errno.h>

@@ -106,8 +106,7 @@ void opens_remove(struct opens *opens, struct channel *channel)
 
 void opens_run(struct opens *opens)
 {
-    /* One that is awaited since an order before serves this one: the server may allow no other.
-     */
+    /* One that an order before waits for serves this one: the server may allow no other. */
     opens->wants_run = opens->pending != OPEN_RUN;
     session_wake(opens->session);
 }

@@ -1,8 +1,7 @@
 /* libssh2 opens one channel of a session at a time: the queue of clients that wait for theirs,
  * the session channel, and questions for a sign of life, which are opens as well: of a type no
  * server knows, so that it says no. (The answers to libssh2's own keepalives stay in its memory
- * for ever and slow down every read; and without a channel only an open makes it read at all.)
- */
+ * for ever and slow down every read; and without a channel only an open makes it read.) */
 #ifndef TUNNEL_OPENS_H
 #define TUNNEL_OPENS_H
 

@@ -31,8 +31,7 @@ const char *openssh_name(const struct openssh *openssh)
     return hop->name ? hop->name : hop->host;
 }
 
-/* All that ssh started is in its group; only while ssh itself is not reaped is the number its.
- */
+/* All that ssh started is in its group; the number is its until ssh is reaped. */
 static void kill_ssh(struct openssh *openssh, int number)
 {
     if (openssh->pid) {

@@ -16,8 +16,7 @@ struct tunnel;
 
 /* Run ssh; tunnel_set_state tells how it goes, tunnel_end why it ends. NULL with words. */
 struct openssh *openssh_start(struct tunnel *tunnel, struct error *err);
-/* End ssh and everything of it, clients too; waits a moment for ssh's goodbye. NULL is allowed.
- */
+/* End ssh and everything of it, clients too; waits a moment for its goodbye. May be NULL. */
 void openssh_destroy(struct openssh *openssh);
 /* As login_answer: 0, -ESTALE, -EINVAL. */
 int openssh_answer(

@@ -6,8 +6,7 @@
  * The proxy is left open as long as ssh lives: an ssh whose proxy client leaves with a channel
  * half open ends itself. A refused open stays in its table for ever, and it ends when that is
  * full, so their number is bounded. A server that opened a session once is asked again: then
- * the one before still has the only place, and its refusal is a sign of life as well.
- */
+ * the one before still has the only place, and its refusal is a sign of life too. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,4 @@
-/* Packets to and from ssh's control socket. Used by openssh_forward.c and openssh_channel.c.
- */
+/* Packets to and from ssh's control socket. Used by openssh_forward.c, openssh_channel.c. */
 #include "daemon/tunnel/openssh_mux.h"
 
 #include <errno.h>

@@ -9,8 +9,7 @@
 
 #include "common/text.h"
 
-/* The length of the UTF-8 character there, 0 when it is none (overlong, surrogate, too large).
- */
+/* The length of the UTF-8 character there, 0 if it is none (overlong, surrogate, too large). */
 static size_t character(const uint8_t *at, size_t left, uint32_t *value)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};

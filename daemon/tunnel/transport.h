@@ -31,9 +31,7 @@ int patience_wait(const struct patience *patience, int fd, short events);
 
 /* Take a connected, non-blocking socket. NULL: out of memory (fd is closed). */
 struct transport *transport_create(int fd);
-/* Over an open channel of the session above `outer`; both stay the caller's and must outlive
- * it.
- */
+/* Over an open channel of the session above `outer`; both are the caller's and outlive it. */
 struct transport *transport_create_channel(LIBSSH2_CHANNEL *channel, struct transport *outer);
 void transport_destroy(struct transport *transport); /* NULL is allowed; closes the socket */
 
@@ -46,8 +44,7 @@ LIBSSH2_SESSION *transport_begin_session(struct transport *transport);
 void transport_end_session(struct transport *transport, LIBSSH2_SESSION *session);
 /* Memory that libssh2 will free. NULL: none. */
 void *transport_allocate(struct transport *transport, size_t size);
-/* Free this memory of libssh2's at the end unless libssh2 did; beyond a few it is not minded.
- */
+/* Free this memory of libssh2's at the end unless it did; beyond a few it is not minded. */
 void transport_mind(struct transport *transport, void *memory);
 
 /* What a callback of libssh2 needs beside the transport; NULL at first. */

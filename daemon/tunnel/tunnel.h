@@ -70,8 +70,7 @@ void tunnel_set_state(struct tunnel *tunnel, enum link_tunnel_state state,
 void tunnel_set_rtt(struct tunnel *tunnel, int64_t rtt_us);
 /* By order: give the connection, or the login under way, up. The loop ends soon. */
 void tunnel_close(struct tunnel *tunnel, enum link_tunnel_cause cause, const char *text);
-/* The connection is no more: the loop ends after this round. Safe anywhere; the first counts.
- */
+/* The connection is gone: the loop ends after this round. Safe anywhere; the first counts. */
 void tunnel_end(struct tunnel *tunnel, enum link_tunnel_cause cause, const char *text);
 /* After the loop: leave no client waiting, tell gearsd, write the exit record (which may
  * block). */

@@ -1,6 +1,5 @@
 /* bench_spawn COUNT PROGRAM [ARGUMENT…]: the wall time of a command, without a shell or an
- * interpreter in between. Prints the median in microseconds; the command's output is dropped.
- */
+ * interpreter in between. Prints the median in microseconds; its output is dropped. */
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdint.h>

@@ -110,8 +110,7 @@ static void hear(int fd, struct text *said)
     }
 }
 
-/* As a loop would: process while an event that is wanted is there. True: the server ended it.
- */
+/* As a loop would: process while a wanted event is there. True: the server ended it. */
 static bool pump(struct varlink_connection *connection, int server_fd)
 {
     for (;;) {

@@ -1,5 +1,4 @@
-/* The description language: what is accepted, what is refused and where, and values against it.
- */
+/* The description language: what is taken, what is refused and where, and values against it. */
 #include "proto/varlink_idl.h"
 
 #include <errno.h>

@@ -38,8 +38,7 @@ static void test_methods(void)
     check_prefixes("\x16\x03\x01", 0);
 }
 
-/* The page's body when the rest of the answer is in order; NULL else. The caller frees `page`.
- */
+/* The page's body when the rest of the answer is in order; NULL else. Free `page`. */
 static const char *make(const struct page503 *what, char **page)
 {
     size_t length;

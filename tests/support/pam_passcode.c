@@ -27,8 +27,7 @@ struct request {
     const char *codes, *events, *banner;
 };
 
-/* "SECONDS.MICROS SERVICE USER WORDS", in one write so that no other process's falls between.
- */
+/* "SECONDS.MICROS SERVICE USER WORDS", in one write so that none falls between. */
 static void note(const struct request *request, const char *words)
 {
     struct timespec now;

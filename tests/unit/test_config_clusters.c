@@ -1,5 +1,4 @@
-/* gears.conf: clusters, from site packs, the site's file and the user's; the packs that ship.
- */
+/* gears.conf: clusters, from site packs, the site's file and the user's; packs that ship. */
 #include <errno.h>
 
 #include "daemon/core/config.h"

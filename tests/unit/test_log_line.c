@@ -1,5 +1,4 @@
-/* common/log_line: what the keeper writes is read back, and nothing else is taken for a line.
- */
+/* common/log_line: what the keeper writes is read back, and nothing else passes for a line. */
 #include <stdint.h>
 
 #include "common/log_line.h"

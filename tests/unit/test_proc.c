@@ -8,8 +8,7 @@
 #include "common/proc.h"
 #include "tests/unit/scratch.h"
 
-/* A shell with a child in another session; it prints the child's pid, then waits for its input.
- */
+/* A shell with a child in another session; it prints the child's pid, then waits for input. */
 struct tree {
     pid_t pid, grandchild;
     int input;
