@@ -54,8 +54,6 @@ int command_unknown_option(const char *name, const char *option);
 
 /* connect.c: the daemon, started if need be. 0 or an exit code, the words already said. */
 int cli_connect(struct cli *cli);
-/* Start gearsd without asking it anything; 0 or an exit code. */
-int cli_start_daemon(struct cli *cli);
 /* The folder of this executable. */
 void cli_program_dir(char out[PATH_MAX]);
 

@@ -58,7 +58,8 @@ static int read_answer(int fd, char *out, size_t size)
     }
 }
 
-int cli_start_daemon(struct cli *cli)
+/* Start gearsd without asking it anything; 0 or an exit code. */
+static int start_daemon(struct cli *cli)
 {
     char path[PATH_MAX + 16], folder[PATH_MAX], answer[700] = "";
     int ready[2];
@@ -115,7 +116,7 @@ int cli_connect(struct cli *cli)
             cli_say("gearsd does not run on %s; run: gearsctl daemon start", cli->home.host);
             return EXIT_UNREACHABLE;
         }
-        int exit_code = cli_start_daemon(cli);
+        int exit_code = start_daemon(cli);
         if (exit_code) {
             return exit_code;
         }

@@ -52,6 +52,14 @@ static void add_state(struct keeper *keeper, struct link_frame *frame)
     link_frame_u64(frame, LINK_TAG_LOG_STALLED, keeper->stalled);
 }
 
+static void drop_controller(struct keeper *keeper)
+{
+    if (keeper->controller >= 0) {
+        close(keeper->controller);
+        keeper->controller = -1;
+    }
+}
+
 static void send_message(struct keeper *keeper, enum link_type type, uint32_t request)
 {
     struct link_frame frame;
@@ -75,21 +83,13 @@ static void send_message(struct keeper *keeper, enum link_type type, uint32_t re
      * connection closed; that a segment was rotated may be missed. */
     if (code == -EPIPE || code == -ECONNRESET ||
         (code == -EAGAIN && type != LINK_KEEPER_LOG_ROTATED)) {
-        control_drop(keeper);
+        drop_controller(keeper);
     }
 }
 
 void control_tell(struct keeper *keeper, enum link_type type)
 {
     send_message(keeper, type, 0);
-}
-
-void control_drop(struct keeper *keeper)
-{
-    if (keeper->controller >= 0) {
-        close(keeper->controller);
-        keeper->controller = -1;
-    }
 }
 
 int control_listen(struct keeper *keeper, struct error *err)
@@ -119,7 +119,7 @@ void control_accept(struct keeper *keeper)
     uint32_t request = 0;
     int fd = link_door_answer(&keeper->door, buffer, &request);
     if (fd >= 0) {
-        control_drop(keeper);
+        drop_controller(keeper);
         keeper->controller = fd;
         send_message(keeper, LINK_KEEPER_STATUS, request);
     }
@@ -163,6 +163,6 @@ void control_read(struct keeper *keeper)
         act(keeper, &message);
         link_message_finish(&message);
     } else if (code != -EAGAIN && code != -EBADMSG) {
-        control_drop(keeper);
+        drop_controller(keeper);
     }
 }

@@ -112,7 +112,6 @@ void output_read(struct keeper *keeper, struct stream *stream);
 /* Whether there is room in the ring for what was read, and for more; or it is dropped. False:
  * the writer tells when there is. */
 bool output_may_read(struct keeper *keeper);
-void output_note(struct keeper *keeper, const char *text);
 void output_check_stall(struct keeper *keeper);
 /* The tree is gone: take what is in the pipes now and no more, whoever else holds them. */
 void output_drain(struct keeper *keeper);
@@ -136,6 +135,5 @@ void control_unlisten(struct keeper *keeper);
 void control_accept(struct keeper *keeper); /* somebody is at the door */
 void control_read(struct keeper *keeper);
 void control_tell(struct keeper *keeper, enum link_type type);
-void control_drop(struct keeper *keeper);
 
 #endif

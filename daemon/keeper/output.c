@@ -26,7 +26,7 @@ static void put(
     }
 }
 
-void output_note(struct keeper *keeper, const char *text)
+static void add_note(struct keeper *keeper, const char *text)
 {
     put(keeper, clock_utc_us(), 'g', text, strlen(text));
 }
@@ -192,7 +192,7 @@ void output_check_stall(struct keeper *keeper)
                 "dropped %llu bytes: the log's filesystem did not take them",
                 (unsigned long long)(keeper->dropped - keeper->dropped_told));
             keeper->dropped_told = keeper->dropped;
-            output_note(keeper, note);
+            add_note(keeper, note);
             control_tell(keeper, LINK_KEEPER_LOG_STALL);
         }
     } else if (!keeper->stalled && now - keeper->progress_ms >= STALL_MS &&

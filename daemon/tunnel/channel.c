@@ -65,18 +65,6 @@ static int keep(struct backlog **backlog, const char *bytes, size_t length)
     return 0;
 }
 
-void channel_event(struct channel *channel, uint32_t events)
-{
-    if (events & (EPOLLHUP | EPOLLERR)) {
-        channel->hung_up = true;
-    }
-    channel->readable = true; /* or its end is to be read */
-    if (channel->hung_up &&
-        (channel->state == CHANNEL_WAITING || channel->state == CHANNEL_OPENING)) {
-        channel_abort(channel);
-    }
-}
-
 void channel_opened(struct channel *channel, LIBSSH2_CHANNEL *ssh)
 {
     channel->ssh = ssh;
@@ -109,7 +97,8 @@ static void let_go(struct channel *channel)
     channel->state = CHANNEL_DEAD;
 }
 
-void channel_abort(struct channel *channel)
+/* Close the client at once and let go of the server's end. Freed after the round. */
+static void abort_channel(struct channel *channel)
 {
     int fd = channel_take_client(channel);
     opens_remove(&channel->session->opens, channel);
@@ -120,6 +109,18 @@ void channel_abort(struct channel *channel)
     drop(&channel->to_server);
     channel->state = CHANNEL_CLOSING;
     session_wake(channel->session);
+}
+
+void channel_event(struct channel *channel, uint32_t events)
+{
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        channel->hung_up = true;
+    }
+    channel->readable = true; /* or its end is to be read */
+    if (channel->hung_up &&
+        (channel->state == CHANNEL_WAITING || channel->state == CHANNEL_OPENING)) {
+        abort_channel(channel);
+    }
 }
 
 /* The client takes nothing any more; what it still says is passed on. */
@@ -160,7 +161,7 @@ static void give(struct channel *channel, const char *bytes, size_t length)
     }
     size_t n = send_some(channel, bytes, length);
     if (n < length && !channel->deaf && keep(&channel->to_client, bytes + n, length - n)) {
-        channel_abort(channel); /* out of memory: an end rather than a gap */
+        abort_channel(channel); /* out of memory: an end rather than a gap */
     }
 }
 
@@ -232,7 +233,7 @@ static bool flush_to_server(struct channel *channel)
     }
     ssize_t n = write_some(channel, backlog->bytes + backlog->at, backlog->end - backlog->at);
     if (n < 0) {
-        channel_abort(channel);
+        abort_channel(channel);
         return false;
     }
     backlog->at += (uint32_t)n;
@@ -264,7 +265,7 @@ static bool take_some(struct channel *channel, size_t *moved)
     ssize_t taken = write_some(channel, shared, (size_t)n);
     if (taken < 0 ||
         (taken < n && keep(&channel->to_server, shared + taken, (size_t)(n - taken)))) {
-        channel_abort(channel);
+        abort_channel(channel);
         return false;
     }
     return taken == n;
@@ -311,7 +312,7 @@ bool channel_pump(struct channel *channel)
         more = pump_in(channel) || more;
     }
     if (channel->state == CHANNEL_RELAYING && is_done(channel)) {
-        channel_abort(channel);
+        abort_channel(channel);
         let_go(channel);
     }
     return more && channel->state == CHANNEL_RELAYING;
@@ -334,7 +335,7 @@ void channel_update(struct channel *channel)
     struct epoll_event event = {.events = wanted, .data.ptr = channel};
     int act = channel->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     if (epoll_ctl(channel->session->clients, act, channel->fd, &event)) {
-        channel_abort(channel);
+        abort_channel(channel);
         return;
     }
     channel->interest = wanted;

@@ -55,8 +55,6 @@ void channel_opened(struct channel *channel, LIBSSH2_CHANNEL *ssh);
 bool channel_pump(struct channel *channel);
 /* Have epoll wait for what the state needs. */
 void channel_update(struct channel *channel);
-/* Close the client at once and let go of the server's end. Freed after the round. */
-void channel_abort(struct channel *channel);
 /* Hand the client's socket to the caller; the channel is dead. */
 int channel_take_client(struct channel *channel);
 void channel_free(struct channel *channel); /* only the session calls it */

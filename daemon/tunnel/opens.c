@@ -38,12 +38,13 @@ void opens_finish(struct opens *opens)
     }
 }
 
-/* A window holds what a round trip at full speed carries; libssh2 with AES-CTR reaches about
- * 120 MB/s, and sshd's own share of a stream is bounded by what is acknowledged late. Measured
- * beside `ssh -L` at 30 ms: 2 MB gave 0.73 of its speed, 8 MB 1.59. Where the round trip is
- * short a larger window only costs: sshd works through a longer queue (64 MB: 13 times the CPU
- * per byte), and a blocked client holds more of our memory. */
-uint32_t opens_window(int64_t rtt_us)
+/* Bytes the server may send a channel ahead of its client. A window holds what a round trip at
+ * full speed carries; libssh2 with AES-CTR reaches about 120 MB/s, and sshd's own share of a
+ * stream is bounded by what is acknowledged late. Measured beside `ssh -L` at 30 ms: 2 MB gave
+ * 0.73 of its speed, 8 MB 1.59. Where the round trip is short a larger window only costs: sshd
+ * works through a longer queue (64 MB: 13 times the CPU per byte), and a blocked client holds
+ * more of our memory. */
+static uint32_t window_for(int64_t rtt_us)
 {
     enum { MB = 1024 * 1024 };
     return rtt_us >= 40000 ? 16 * MB : rtt_us >= 10000 ? 8 * MB : 4 * MB;
@@ -189,7 +190,7 @@ static bool choose(struct opens *opens)
         opens->pending = OPEN_CLIENT;
         opens->channel = channel;
         channel->state = CHANNEL_OPENING;
-        opens->window = opens_window(rtt_least_us(&opens->rtt));
+        opens->window = window_for(rtt_least_us(&opens->rtt));
         put_string(opens, channel->target, strlen(channel->target));
         put_string(opens, "", 0);
         memset(opens->message + opens->length, 0, 4);

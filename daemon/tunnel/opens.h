@@ -54,7 +54,4 @@ bool opens_probe(struct opens *opens);
 /* Go on with the pending open and begin the next. `fed`: bytes came since the last call. */
 void opens_pump(struct opens *opens, bool fed);
 
-/* Bytes the server may send a channel ahead of its client, for a round trip so long. */
-uint32_t opens_window(int64_t rtt_us);
-
 #endif

@@ -69,7 +69,6 @@ struct transport *transport_create(int fd)
         return NULL;
     }
     transport->fd = fd;
-    transport->heard_ms = clock_monotonic_ms();
     return transport;
 }
 
@@ -80,7 +79,6 @@ struct transport *transport_create_channel(LIBSSH2_CHANNEL *channel, struct tran
         transport->fd = -1;
         transport->channel = channel;
         transport->outer = outer;
-        transport->heard_ms = clock_monotonic_ms();
     }
     return transport;
 }
@@ -146,7 +144,6 @@ static void note_received(struct transport *transport, size_t length)
         transport->first_length += part;
     }
     transport->in.end += length;
-    transport->heard_ms = clock_monotonic_ms();
 }
 
 ssize_t transport_fill(struct transport *transport, size_t budget)
@@ -317,11 +314,6 @@ size_t transport_unsent(const struct transport *transport)
 size_t transport_unread(const struct transport *transport)
 {
     return used(&transport->in);
-}
-
-int64_t transport_heard_ms(const struct transport *transport)
-{
-    return transport->heard_ms;
 }
 
 int transport_fd(const struct transport *transport)

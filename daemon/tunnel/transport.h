@@ -67,8 +67,6 @@ int transport_flush(struct transport *transport);
 int transport_flush_now(struct transport *transport);
 size_t transport_unsent(const struct transport *transport); /* here and in outer ones */
 size_t transport_unread(const struct transport *transport); /* received, not read by libssh2 */
-/* When bytes last came, CLOCK_MONOTONIC ms; at first the time of creation. */
-int64_t transport_heard_ms(const struct transport *transport);
 /* The socket at the bottom, to be waited for: to be read, and to be written when it has
  * something unsent. */
 int transport_fd(const struct transport *transport);

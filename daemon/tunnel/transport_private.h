@@ -19,7 +19,6 @@ struct transport {
     struct transport_bytes in, out;
     int failure;      /* of receiving, or an abort; it stays */
     int send_failure; /* what came before may still be read */
-    int64_t heard_ms;
     bool has_session;
     void *minded[8]; /* what libssh2 may forget */
     size_t first_length;
