@@ -107,7 +107,7 @@ int config_load(
 int config_parse(const struct config_files *files, struct config **config, struct text *errors);
 void config_destroy(struct config *config);
 
-/* The cluster by name, or NULL. */
+/* The cluster or service by name, the configuration's own; NULL: there is none. */
 const struct cluster_config *config_find_cluster(const struct config *config, const char *name);
 const struct service_config *config_find(const struct config *config, const char *name);
 

@@ -105,35 +105,60 @@ struct keeper {
 };
 
 /* spawn.c */
+/* Copy what `message` orders to the heap; never freed, as it serves the keeper's whole life. 0,
+ * or -EINVAL with words when a field is missing. */
 int orders_parse(const struct link_message *message, struct orders *orders, struct error *err);
+/* Start the program as ordered: keeper->pid and the streams are set. Returns once it runs; else
+ * a negative errno with words that say at which step it failed. */
 int keeper_spawn(struct keeper *keeper, struct error *err);
+
 /* output.c */
+/* The stream is readable: take what is there, as far as the ring has room; or it has ended. */
 void output_read(struct keeper *keeper, struct stream *stream);
 /* Whether there is room in the ring for what was read, and for more; or it is dropped. False:
  * the writer tells when there is. */
 bool output_may_read(struct keeper *keeper);
+/* After each round: whether the writer stands or goes again, which gearsd is told. */
 void output_check_stall(struct keeper *keeper);
 /* The tree is gone: take what is in the pipes now and no more, whoever else holds them. */
 void output_drain(struct keeper *keeper);
 bool output_drained(struct keeper *keeper); /* ask again whenever something happened */
-/* writer.c */
+
+/* writer.c; the ring's functions take its lock. */
+/* Start the thread that writes the ring out; it ends once `closing` is set and all is written.
+ * 0, or -EAGAIN: no thread or descriptor is left. */
 int writer_start(struct keeper *keeper);
+/* Append whole lines. False: there is no room, and nothing was taken. */
 bool ring_put(struct ring *ring, const char *line, size_t length);
-size_t ring_room(struct ring *ring);
+size_t ring_room(struct ring *ring);  /* bytes */
 bool ring_rotated(struct ring *ring); /* since it was asked last */
 bool ring_done(struct ring *ring);    /* the writer has ended */
+
 /* record.c */
+/* Have a thread write the exit record as things are now; while one runs, its end starts the
+ * next that is due. Where no thread can be made it is tried again. */
 void record_exit_start(struct keeper *keeper);
 void record_exit_read(struct keeper *keeper); /* its thread ended */
+
 /* tree.c */
+/* SIGCHLD: bury what has ended. The end of the main process begins the clearing of the tree. */
 void tree_reap(struct keeper *keeper);
+/* Send `signal` (0: none) to the main process; what is left of the tree after `timeout_ms` is
+ * killed. Asked again, the sooner counts. */
 void tree_stop(struct keeper *keeper, int signal, int64_t timeout_ms);
 void tree_step(struct keeper *keeper); /* a deadline passed or a process ended */
+
 /* control.c */
-int control_listen(struct keeper *keeper, struct error *err); /* again: the file was deleted */
+/* Bind the door at link_path, again if its file was deleted. 0 or a negative errno; `err` may
+ * be NULL. */
+int control_listen(struct keeper *keeper, struct error *err);
+/* Close the door and remove its file, if that is still ours. */
 void control_unlisten(struct keeper *keeper);
-void control_accept(struct keeper *keeper); /* somebody is at the door */
+/* Somebody is at the door: who said HELLO is the controller, and is told the status. */
+void control_accept(struct keeper *keeper);
+/* The controller's connection is readable: do what it orders, or it is gone. */
 void control_read(struct keeper *keeper);
+/* Tell the controller, if there is one; one that reads nothing is dropped and asks again. */
 void control_tell(struct keeper *keeper, enum link_type type);
 
 #endif

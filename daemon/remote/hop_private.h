@@ -16,6 +16,10 @@ void hop_set_message(struct hop *hop, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Routes and streams follow. */
 void hop_changed(struct hop *hop);
+/* The prompt takes the place of hop->prompt; shown once the record says that a human is needed
+ * and the lease was seen. Takes what it holds. */
+void hop_ask(struct hop *hop, struct hop_prompt *prompt);
+void hop_drop_prompt(struct hop *hop);
 /* hop->timer calls `call` with the hop in `ms`, in the place of what it was for. */
 void hop_timer(struct hop *hop, int64_t ms, event_callback_fn call);
 
@@ -28,12 +32,8 @@ struct hop_visitor *hop_find_asked(const struct hop *hop);
 void hop_tell_step(struct hop *hop, const char *words);
 /* Each one's done is called with `code` and `words`; none is left. */
 void hop_finish_visitors(struct hop *hop, int code, const char *words);
-/* The prompt takes the place of hop->prompt; shown once the record says that a human is needed
- * and the lease was seen. Takes what it holds. */
-void hop_ask(struct hop *hop, struct hop_prompt *prompt);
 /* To whom it is for; the others hear that it waits. */
 void hop_show_prompt(struct hop *hop);
-void hop_drop_prompt(struct hop *hop);
 
 /* connect.c: find out where to connect, then start the tunnel. */
 void hop_connect(struct hop *hop, bool attended);

@@ -62,8 +62,9 @@ struct manager {
 int manager_init(struct manager *manager, struct event_base *base, const struct home *home,
     struct config *config, struct error *err);
 
+/* The service by name, the manager's own; NULL: there is none. */
 struct service *manager_find(struct manager *manager, const char *name);
-/* The closest name, or NULL. */
+/* The name closest to `name`, valid as long as its service; NULL: none is close. */
 const char *manager_closest(struct manager *manager, const char *name);
 
 /* What a user asks. `done` may be NULL. Each is refused with -EBUSY while the service is being
@@ -89,12 +90,17 @@ struct service *manager_run(struct manager *manager, struct service_config *conf
 /* Forgets an idle service that is not in gears.conf; answers when its record is gone. */
 void manager_remove(
     struct manager *manager, struct service *service, manager_done *done, void *context);
+/* Have its keeper signal the main process. 0; -ESRCH: it does not run; another negative errno
+ * with words: the keeper takes no orders. */
 int manager_signal(struct service *service, int signal, struct error *err);
 /* Nothing to do for a service that has not failed. */
 void manager_reset_failed(struct service *service, manager_done *done, void *context);
-/* Take a new configuration; running services keep theirs until their next start. */
+/* Go by `config` from now on, which is taken; running services keep theirs until their next
+ * start. */
 void manager_reconfigure(struct manager *manager, struct config *config);
 
+/* `watcher` is the caller's and stays valid until it is taken out, which it may do when it is
+ * called. */
 void manager_watch(struct manager *manager, struct manager_watcher *watcher);
 void manager_unwatch(struct manager *manager, struct manager_watcher *watcher);
 /* Tell them of a change; `service` may be NULL. */

@@ -47,9 +47,12 @@ struct relay_route {
 /* Connect to the relay that runs, or start one. NULL only when out of memory; a relay that
  * cannot be started is logged and tried again with backoff. */
 struct relay_client *relay_client_create(struct manager *manager);
-/* Tell the service's present state and listeners; called after each change. */
+/* Tell the service's present state and listeners; called after each change. Without
+ * a relay, or a `client` yet (NULL), nothing: the next one is told all. */
 void relay_client_put(struct relay_client *client, struct service *service);
+/* Have its sockets and connections closed; it may be freed then. */
 void relay_client_forget(struct relay_client *client, struct service *service);
+/* Have its listener on this loopback port closed. */
 void relay_client_unlisten_port(
     struct relay_client *client, struct service *service, uint16_t port);
 /* Whether a relay that was there before this gearsd has not told all its counters yet. */

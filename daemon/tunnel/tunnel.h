@@ -77,6 +77,8 @@ void tunnel_end(struct tunnel *tunnel, enum link_tunnel_cause cause, const char 
 void tunnel_finish(struct tunnel *tunnel);
 
 /* control.c */
+/* Listen at link_path, and take `fd`, a connection to gearsd, as its first controller, which is
+ * told the status. 0 or a negative errno with words: `fd` is then still the caller's. */
 int control_start(struct tunnel *tunnel, int fd, struct error *err);
 void control_finish(struct tunnel *tunnel); /* removes link_path if it is still its own */
 /* What may be missed: by a gearsd that is stopped and reads nothing, or by none. */
@@ -95,8 +97,9 @@ void control_log(struct tunnel *tunnel, const char *format, ...)
 int control_check_link(struct tunnel *tunnel, struct error *err);
 
 /* feed.c */
+/* Listen at feed_path for clients from the relay. 0 or a negative errno with words. */
 int feed_start(struct tunnel *tunnel, struct error *err);
-void feed_finish(struct tunnel *tunnel);
+void feed_finish(struct tunnel *tunnel); /* removes feed_path if it is still its own */
 int feed_check_path(struct tunnel *tunnel, struct error *err); /* as control_check_link */
 
 /* watch.c */
