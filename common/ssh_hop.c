@@ -95,6 +95,7 @@ char *ssh_hop_format(const struct ssh_hop *hop, size_t *length)
     }
     code = code ? code : record_add_integer(record, "port", hop->port);
     code = code ? code : record_add_integer(record, "identities_only", hop->identities_only);
+    code = code || !hop->proxied ? code : record_add_integer(record, "proxied", 1);
     char *text = code ? NULL : record_format(record, length);
     record_destroy(record);
     return text;
@@ -114,6 +115,7 @@ static int take_fields(const struct record *record, struct ssh_hop *hop)
     }
     hop->port = (int)record_integer(record, "port", 22);
     hop->identities_only = record_integer(record, "identities_only", 0) != 0;
+    hop->proxied = record_integer(record, "proxied", 0) != 0;
     return code;
 }
 

@@ -19,7 +19,8 @@ struct ssh_hop {
     char *alias; /* whose host key counts (HostKeyAlias); NULL: host, with [host]:port */
     char *agent; /* path of the agent's socket; NULL: none */
     bool agent_of_caller; /* ssh_config leaves the agent to SSH_AUTH_SOCK; gearsd's own use */
-    bool identities_only; /* of the agent's keys only those in `identities` */
+    bool proxied; /* reached through a ProxyJump or ProxyCommand, which ssh itself follows */
+    bool identities_only;                /* of the agent's keys only those in `identities` */
     char *identities[SSH_HOP_LIST + 1];  /* private key files, those that may be missing too */
     char *known_hosts[SSH_HOP_LIST + 1]; /* files; a confirmed key goes into the first */
     /* "SHA256:…" published by the site: as good as known. */

@@ -184,6 +184,18 @@ static int take_files(struct parsing *parsing)
                 : take_known_hosts(parsing, "globalknownhostsfile", "GlobalKnownHostsFile");
 }
 
+/* ssh is the transport and goes through whatever it is. */
+static int note_proxy(struct parsing *parsing)
+{
+    char *jump = NULL, *command = NULL;
+    int code = copy_value(parsing->text, "proxyjump", &jump);
+    code = code ? code : copy_value(parsing->text, "proxycommand", &command);
+    parsing->hop->proxied = jump || command;
+    free(jump);
+    free(command);
+    return code;
+}
+
 static int take_proxy(struct parsing *parsing, char **jump)
 {
     char *command = NULL;
@@ -223,6 +235,7 @@ int ssh_config_parse_server(
     struct parsing parsing = {.text = text, .hop = ssh_hop_create(), .err = err ? err : &local};
     int code = parsing.hop ? take_server(&parsing, name) : -ENOMEM;
     code = code ? code : take_agent(&parsing, false);
+    code = code ? code : note_proxy(&parsing);
     if (code) {
         ssh_hop_destroy(parsing.hop);
         return code == -ENOMEM ? error_set(err, code, "out of memory") : code;

@@ -72,12 +72,17 @@ void openssh_hear_words(struct openssh *openssh)
     char bytes[PIECE];
     ssize_t n;
     bool logs_in = openssh->phase == OPENSSH_LOGIN;
+    unsigned logins = openssh->words.logins;
     openssh->words.now_ms = clock_monotonic_ms();
     while (openssh->words_fd >= 0 && ((n = read(openssh->words_fd, bytes, sizeof bytes)) > 0 ||
                                          (n < 0 && errno == EINTR))) {
         if (n > 0) {
             words_feed(&openssh->words, bytes, (size_t)n, logs_in ? on_touch : NULL, openssh);
         }
+    }
+    if (openssh->words.logins != logins && openssh->phase == OPENSSH_LOGIN &&
+        !openssh->prompt_id[0]) {
+        openssh_allow_rest(openssh); /* a jump host is behind us, or all are */
     }
     openssh_clients_limit_refused(openssh);
 }
@@ -146,11 +151,10 @@ void openssh_allow(struct openssh *openssh, int64_t ms)
     event_add(openssh->late, &wait);
 }
 
-void openssh_allow_rest(struct openssh *openssh, int64_t more_ms)
+void openssh_allow_rest(struct openssh *openssh)
 {
-    const struct tunnel *tunnel = openssh->tunnel;
-    int64_t steps = (int64_t)tunnel->hop_count * 2;
-    openssh_allow(openssh, steps * tunnel->step_ms + FOLLOW_MS + more_ms);
+    int64_t verdict_ms = openssh->human ? VERDICT_MS : 0;
+    openssh_allow(openssh, 2 * openssh->tunnel->step_ms + FOLLOW_MS + verdict_ms);
 }
 
 void openssh_allow_human(struct openssh *openssh)
@@ -285,7 +289,7 @@ static int begin(struct openssh *openssh, struct error *err)
     if (!openssh->words_event || event_add(openssh->words_event, NULL)) {
         return error_set(err, -ENOMEM, "out of memory");
     }
-    openssh_allow_rest(openssh, 0);
+    openssh_allow_rest(openssh);
     snprintf(step, sizeof step, "ssh connects to %.100s (%.120s:%d)", openssh_name(openssh),
         hop->host ? hop->host : openssh_name(openssh), hop->port);
     tunnel_set_state(openssh->tunnel, LINK_TUNNEL_CONNECTING, LINK_CAUSE_NONE, step, 0);

@@ -186,7 +186,7 @@ static void take_request(struct asker *asker, char *request, size_t length)
  * has told of this end. */
 static void after(struct openssh *openssh)
 {
-    openssh_allow_rest(openssh, openssh->human ? VERDICT_MS : 0);
+    openssh_allow_rest(openssh);
     event_active(openssh->next, EV_TIMEOUT, 0);
 }
 

@@ -38,7 +38,13 @@ static void compose(struct text *text, const struct tunnel *tunnel)
 {
     const char *file = getenv("GEARS_SSH_CONFIG");
     text_printf(text, "%s", forced);
-    text_printf(text, "ConnectTimeout %lld\n", (long long)(tunnel->step_ms + 999) / 1000);
+    /* Behind a proxy it would bound the whole way there, with what humans type on it: openssh.c
+     * bounds that alone. */
+    if (tunnel->hops[tunnel->hop_count - 1]->proxied) {
+        text_printf(text, "ConnectTimeout none\n");
+    } else {
+        text_printf(text, "ConnectTimeout %lld\n", (long long)(tunnel->step_ms + 999) / 1000);
+    }
     text_printf(text, "BatchMode %s\n", tunnel->unattended ? "yes" : "no");
     /* The server decides how often it asks. */
     text_printf(text, "NumberOfPasswordPrompts %d\n", tunnel->unattended ? 0 : 20);

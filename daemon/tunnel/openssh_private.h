@@ -113,9 +113,9 @@ void openssh_hear_words(struct openssh *openssh);
 /* While logging in: how long until something must have happened. */
 void openssh_allow(struct openssh *openssh, int64_t ms);
 void openssh_allow_human(struct openssh *openssh);
-/* As long as ssh may take for what is left of the way, and `more_ms`: each server that we know
- * of is connected to and then logged in to. */
-void openssh_allow_rest(struct openssh *openssh, int64_t more_ms);
+/* As long as ssh may take for the next server on its way, the last or a jump host: it is
+ * connected to and then logged in to, and its verdict on what a human typed may take longer. */
+void openssh_allow_rest(struct openssh *openssh);
 /* A part of the control socket's connections is ready; up when all are. */
 void openssh_joined(struct openssh *openssh);
 /* Connect to ssh's control socket: 0 or a negative errno. */

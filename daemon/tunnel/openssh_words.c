@@ -76,6 +76,7 @@ static void learn_login(struct openssh_words *words, const char *line)
 {
     const char *address = strstr(line, " ([");
     const char *method = strstr(line, " using \"");
+    words->logins++;
     words->address[0] = words->method[0] = 0; /* a jump host's ssh has told of its own */
     if (address) {
         size_t length = strcspn(address + 3, "]");

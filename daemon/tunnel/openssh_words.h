@@ -21,6 +21,7 @@ struct openssh_words {
     char detail[300];             /* of a changed host key */
     enum link_tunnel_cause cause; /* that some line told; 0: none */
     bool asks_more;               /* "Permission denied" named a method that asks a human */
+    unsigned logins;              /* told of by now: of jump hosts, then of the server */
     char address[64], method[32]; /* once logged in */
     int64_t now_ms;               /* CLOCK_MONOTONIC: the caller says before it feeds */
     /* Channels that the server did not open, not yet taken: when that was told, in a ring. */

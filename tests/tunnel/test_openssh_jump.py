@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from openssh_tunnel import SystemSsh, answer, cancel, down, end, processes, tcp_sockets
 from processes import alive, wait_until
-from sshd import Sshd, needs_sshd
+from sshd import Sshd, needs_sshd, new_key
+from tunnel_link import hop_record
 
 pytestmark = needs_sshd
 
@@ -26,6 +27,7 @@ def hosts(tmp_path: Path) -> Iterator[tuple[Sshd, Sshd, SystemSsh]]:
         lines = ["Host andes", "ProxyJump jump", "Host jump", f"HostName {jump.address}"]
         lines += [f"Port {jump.port}", "User root"]
         with SystemSsh(server, lines) as ssh:
+            ssh.hop = hop_record(server, ssh.folder, proxied=1)
             with ssh.known_hosts.open("a") as file:
                 file.write(jump.known_hosts())
             yield jump, server, ssh
@@ -46,6 +48,45 @@ def test_through_a_jump_host(hosts: tuple[Sshd, Sshd, SystemSsh]) -> None:
                 patience.append(end_of.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
     assert patience == [600000 + 3 * 30000 + 60000], "the kernel waits as long as we do"
     end(tunnel)
+
+
+def test_a_human_takes_longer_than_a_step(hosts: tuple[Sshd, Sshd, SystemSsh]) -> None:
+    """The ssh for the server waits for its jump host meanwhile."""
+    jump, server, ssh = hosts
+    tunnel = ssh.start(STEP_MS=1000)
+    prompt = tunnel.wait_told("TUNNEL_PROMPT")
+    time.sleep(3)
+    tunnel.order("TUNNEL_ANSWER", PROMPT_ID=prompt["PROMPT_ID"], ANSWER=jump.fresh_code())
+    answer(tunnel, server.fresh_code())
+    tunnel.wait_state("UP")
+    end(tunnel)
+
+
+@pytest.mark.long
+def test_each_server_has_its_own_time(tmp_path: Path) -> None:
+    """Both are slow, though neither too slow: together they need more than one may."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with (
+        Sshd(tmp_path / "a", "publickey") as jump,
+        Sshd(tmp_path / "b", "publickey") as server,
+        SystemSsh(server) as ssh,
+    ):
+        public = new_key(ssh.folder / "key")
+        ssh.more = ["Host andes", "ProxyJump jump", "Host jump", f"HostName {jump.address}"]
+        ssh.more += [f"Port {jump.port}", "User root", f"IdentityFile {ssh.folder}/key"]
+        ssh.hop = hop_record(server, ssh.folder, proxied=1)
+        ssh.known_hosts.write_text(server.known_hosts() + jump.known_hosts())
+        for host in (jump, server):
+            host.authorize(public)
+            host.freeze(listener=True)
+        tunnel = ssh.start(STEP_MS=5000, UNATTENDED=1)
+        time.sleep(7)
+        jump.thaw()
+        time.sleep(7)
+        server.thaw()
+        assert tunnel.wait_state("UP")["HUMAN"] == 0
+        end(tunnel)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "killed", "unattended"])

@@ -77,6 +77,7 @@ static void learns_how_it_logged_in(void)
                  "Authenticated to h (via proxy).\n");
     CHECK_STRING(words.address, "");
     CHECK_STRING(words.method, "");
+    CHECK_INT(words.logins, 2);
     words = feed("Authenticated to h ([fe80::1%eth0]:22).\n");
     CHECK_STRING(words.address, "fe80::1%eth0");
     CHECK_STRING(words.method, "");

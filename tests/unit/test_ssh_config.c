@@ -271,8 +271,15 @@ static void test_server(void)
         CHECK_STRING(hop->user, "me");
         CHECK_INT(hop->port, 2022);
         CHECK(!hop->identities[0] && !hop->known_hosts[0] && !hop->agent_of_caller);
+        CHECK(hop->proxied);
     }
     ssh_hop_destroy(hop);
+    write_config("Host nc\n  ProxyJump none\nHost far\n  ProxyJump nc\n");
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(ssh_config_resolve_server(i ? "far" : "nc", "ssh", 20000, &hop, &err), 0);
+        CHECK(hop->proxied == (i == 1));
+        ssh_hop_destroy(hop);
+    }
     CHECK_INT(ssh_config_resolve_server("-x", "ssh", 20000, &hop, &err), -EINVAL);
 }
 

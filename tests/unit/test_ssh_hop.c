@@ -23,7 +23,7 @@ static void arrives(void)
     struct error err = {0};
     size_t length = 0;
     hop->port = 2222;
-    hop->identities_only = true;
+    hop->identities_only = hop->proxied = true;
     CHECK_INT(ssh_hop_put(&hop->alias, "andes"), 0);
     CHECK_INT(ssh_hop_put(&hop->agent, "/run/agent with blank\nand newline"), 0);
     CHECK_INT(ssh_hop_append(hop->identities, "/home/me/.ssh/id_ed25519"), 0);
@@ -39,7 +39,7 @@ static void arrives(void)
     CHECK_STRING(again->alias, "andes");
     CHECK_STRING(again->agent, "/run/agent with blank\nand newline");
     CHECK_INT(again->port, 2222);
-    CHECK(again->identities_only);
+    CHECK(again->identities_only && again->proxied);
     CHECK_STRING(again->identities[0], "/home/me/.ssh/id_ed25519");
     CHECK_STRING(again->identities[1], "/home/me/.ssh/b");
     CHECK(!again->identities[2] && !again->known_hosts[1] && !again->fingerprints[1]);
@@ -62,6 +62,7 @@ static void leaves_out_what_is_not_said(void)
     char *text = ssh_hop_format(hop, &length);
     CHECK_INT(ssh_hop_parse(text, length, &again, NULL), 0);
     CHECK(!again->alias && !again->agent && !again->identities[0] && !again->identities_only);
+    CHECK(!again->proxied);
     CHECK_INT(again->port, 22);
     free(text);
     ssh_hop_destroy(again);
