@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/unixsock.h"
@@ -73,26 +72,21 @@ static void leave_if_lost(struct relay *relay)
 
 static int listen_at_link(struct relay *relay, struct error *err)
 {
-    struct stat st;
     int code = link_door_listen(&relay->door, relay->link_path, err);
-    if (!code && !lstat(relay->link_path, &st)) {
-        relay->link_inode = st.st_ino;
+    if (!code) {
+        unix_file_note(relay->link_path, &relay->link_bound);
     }
     return code;
 }
 
 void control_check_link(struct relay *relay)
 {
-    struct stat st;
     struct error err;
     if (relay->draining) {
         return;
     }
-    if (!lstat(relay->link_path, &st)) {
-        relay->lost = st.st_ino != relay->link_inode;
-    } else {
-        relay->lost = errno != ENOENT || listen_at_link(relay, &err);
-    }
+    int code = unix_file_look(relay->link_path, &relay->link_bound);
+    relay->lost = code == -ENOENT ? listen_at_link(relay, &err) != 0 : code != 0;
     leave_if_lost(relay);
 }
 

@@ -8,11 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/unixsock.h"
 #include "daemon/relay/relay.h"
 
 enum { BACKLOG = 1024, ACCEPTS_PER_ROUND = 64, PAUSE_MS = 1000, TELL_AGAIN_MS = 60000 };
@@ -107,13 +105,6 @@ static int watch(struct listener *listener)
     return relay_arm(relay, &listener->source, relay->paused ? SOURCE_QUIET : EPOLLIN);
 }
 
-/* What stands at its path; 0: nothing, or it cannot be told. */
-static ino_t file_at(const struct listener *listener)
-{
-    struct stat st;
-    return lstat(listener->path, &st) ? 0 : st.st_ino;
-}
-
 /* Again for what is there. */
 static int check_same(const struct listener *listener, struct error *err)
 {
@@ -127,8 +118,8 @@ static void close_place(struct listener **place, bool forget_file)
 {
     struct listener *listener = *place;
     *place = NULL;
-    if (forget_file && listener->path[0] && file_at(listener) == listener->inode) {
-        unlink(listener->path);
+    if (forget_file && listener->path[0]) {
+        unix_file_remove(listener->path, &listener->bound);
     }
     relay_close(&listener->source); /* epoll may have told of it in this round already */
     listener->next_dead = listener->service->relay->dead_listeners;
@@ -160,7 +151,7 @@ int listener_open(struct service *service, const char *path, uint16_t *port, str
     *place = listener;
     if (path) {
         watch_path(service->relay, path);
-        listener->inode = file_at(listener);
+        unix_file_note(path, &listener->bound);
     }
     int code = watch(listener);
     if (code) {
@@ -257,7 +248,7 @@ static void rebind(struct listener *listener)
     }
     relay_close(&listener->source);
     listener->source.fd = fd;
-    listener->inode = file_at(listener);
+    unix_file_note(listener->path, &listener->bound);
     watch(listener);
     link_frame_start(&frame, LINK_RELAY_REBOUND, 0);
     link_frame_string(&frame, LINK_TAG_SERVICE, service->name);
@@ -268,13 +259,12 @@ static void rebind(struct listener *listener)
 /* Once replaced it is never ours again, whatever becomes of the other's. */
 static void check_file(struct listener *listener)
 {
-    errno = 0;
-    ino_t found = file_at(listener);
-    if (found && found != listener->inode && !listener->lost) {
+    int code = unix_file_look(listener->path, &listener->bound);
+    if (code == -EEXIST && !listener->lost) {
         listener->lost = true;
         relay_log(
             listener->service->relay, "replaced by another's socket path=%s", listener->path);
-    } else if (!found && errno == ENOENT && !listener->lost) {
+    } else if (code == -ENOENT && !listener->lost) {
         rebind(listener);
     }
 }

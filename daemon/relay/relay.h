@@ -16,6 +16,7 @@
 #include "common/nonce.h"
 #include "common/relay_counters.h"
 #include "common/unixsock.h"
+#include "common/unixsock.h"
 
 enum { SERVICE_LISTENERS = 4, WATCHED_FOLDERS = 8 };
 
@@ -41,8 +42,8 @@ struct listener {
     struct listener *next_dead;
     uint16_t port; /* 0: a Unix socket at */
     char path[UNIX_PATH_SIZE];
-    ino_t inode; /* of the file we made there */
-    bool lost;   /* another's stands there: not ours to remove or make again */
+    struct unix_file bound; /* the file we made there */
+    bool lost;              /* another's stands there: not ours to remove or make again */
 };
 
 struct service {
@@ -70,7 +71,7 @@ struct relay {
         char folder[UNIX_PATH_SIZE];
     } watched[WATCHED_FOLDERS]; /* of public sockets that are not in run_dir */
     struct link_door door;
-    ino_t link_inode;
+    struct unix_file link_bound;
     bool lost; /* link_path is not ours any more and could not be made again */
     char run_dir[PATH_MAX], link_path[PATH_MAX], nonce[NONCE_TEXT_SIZE], build[48];
     bool draining;

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -188,19 +187,17 @@ static void on_door(evutil_socket_t fd, short what, void *argument)
 
 static int listen_at_link(struct tunnel *tunnel, struct error *err)
 {
-    struct stat st;
     struct control *control = tunnel->control;
     int code = link_door_listen(&control->door, tunnel->link_path, err);
-    if (!code && !lstat(tunnel->link_path, &st)) {
-        control->inode = st.st_ino;
+    if (!code) {
+        unix_file_note(tunnel->link_path, &control->bound);
     }
     return code;
 }
 
 int control_check_link(struct tunnel *tunnel, struct error *err)
 {
-    struct stat st;
-    bool gone = lstat(tunnel->link_path, &st) && errno == ENOENT;
+    bool gone = unix_file_look(tunnel->link_path, &tunnel->control->bound) == -ENOENT;
     return gone ? listen_at_link(tunnel, err) : 0;
 }
 
@@ -229,11 +226,8 @@ int control_start(struct tunnel *tunnel, int fd, struct error *err)
 
 void control_finish(struct tunnel *tunnel)
 {
-    struct stat st;
     struct control *control = tunnel->control;
-    if (control->inode && !lstat(tunnel->link_path, &st) && st.st_ino == control->inode) {
-        unlink(tunnel->link_path);
-    }
+    unix_file_remove(tunnel->link_path, &control->bound);
     control_pay_at_last(tunnel);
     control_drop_prompt(tunnel);
     if (control->door_event) {

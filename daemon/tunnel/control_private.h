@@ -2,16 +2,15 @@
 #ifndef TUNNEL_CONTROL_PRIVATE_H
 #define TUNNEL_CONTROL_PRIVATE_H
 
-#include <sys/types.h>
-
 #include "common/link_door.h"
+#include "common/unixsock.h"
 #include "common/nonce.h"
 #include "daemon/core/link_peer.h"
 #include "daemon/tunnel/tunnel.h"
 
 struct control {
     struct link_door door;
-    ino_t inode; /* of link_path, while it is ours */
+    struct unix_file bound; /* what we made at link_path */
     struct event *door_event;
     struct link_peer *controller; /* NULL: none now */
     int controller_fd;

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -27,7 +26,7 @@ struct feeder {
 struct feed {
     struct tunnel *tunnel;
     int listener, reserve;
-    ino_t inode;
+    struct unix_file bound;
     struct event *event;
     struct feeder feeders[FEEDERS_MOST];
 };
@@ -180,7 +179,6 @@ static void stop_listening(struct feed *feed)
 /* The path leads to a new socket; who already connected to the one before is taken in first. */
 static int listen_at_path(struct feed *feed, struct error *err)
 {
-    struct stat st;
     const char *path = feed->tunnel->feed_path;
     int fd = unix_listen(path, SOCK_SEQPACKET, BACKLOG, err);
     if (fd < 0) {
@@ -200,14 +198,13 @@ static int listen_at_path(struct feed *feed, struct error *err)
     stop_listening(feed);
     feed->listener = fd;
     feed->event = event;
-    feed->inode = lstat(path, &st) ? 0 : st.st_ino;
+    unix_file_note(path, &feed->bound);
     return 0;
 }
 
 int feed_check_path(struct tunnel *tunnel, struct error *err)
 {
-    struct stat st;
-    bool gone = lstat(tunnel->feed_path, &st) && errno == ENOENT;
+    bool gone = unix_file_look(tunnel->feed_path, &tunnel->feed->bound) == -ENOENT;
     return gone ? listen_at_path(tunnel->feed, err) : 0;
 }
 
@@ -226,11 +223,8 @@ int feed_start(struct tunnel *tunnel, struct error *err)
 
 void feed_finish(struct tunnel *tunnel)
 {
-    struct stat st;
     struct feed *feed = tunnel->feed;
-    if (feed->inode && !lstat(tunnel->feed_path, &st) && st.st_ino == feed->inode) {
-        unlink(tunnel->feed_path);
-    }
+    unix_file_remove(tunnel->feed_path, &feed->bound);
     for (size_t i = 0; i < FEEDERS_MOST; i++) {
         if (feed->feeders[i].event) {
             leave(&feed->feeders[i]);
