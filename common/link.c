@@ -2,6 +2,7 @@
 #include "common/link.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -124,6 +125,27 @@ void link_frame_finish(struct link_frame *frame)
     }
     free(frame->data);
     *frame = (struct link_frame){0};
+}
+
+void link_frame_error(struct link_frame *frame, int code, const char *words)
+{
+    link_frame_u64(frame, LINK_TAG_ERRNO, (uint64_t)-code);
+    link_frame_string(frame, LINK_TAG_TEXT, words);
+}
+
+void link_frame_unsupported(struct link_frame *frame, const struct link_message *message)
+{
+    link_frame_start(frame, LINK_UNSUPPORTED, message->request);
+    link_frame_u64(frame, LINK_TAG_TYPE, (uint64_t)message->type);
+}
+
+void link_frame_words(
+    struct link_frame *frame, enum link_type type, const char *format, va_list args)
+{
+    char text[LINK_WORDS_MOST];
+    vsnprintf(text, sizeof text, format, args);
+    link_frame_start(frame, type, 0);
+    link_frame_string(frame, LINK_TAG_TEXT, text);
 }
 
 int link_send(int fd, struct link_frame *frame)

@@ -11,6 +11,7 @@
 #ifndef COMMON_LINK_H
 #define COMMON_LINK_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,9 @@
 #include "common/link_messages.h"
 
 enum { LINK_FRAME_LIMIT = 128 * 1024, LINK_FD_LIMIT = 4, LINK_VERSION = 1 };
+enum { LINK_WORDS_MOST = 400 };
+
+struct link_message;
 
 /* A frame being written; zero-initialise with link_frame_start; finish with link_frame_finish.
  * Overflow and out of memory are remembered and reported by link_send. */
@@ -41,6 +45,14 @@ void link_frame_u64(struct link_frame *frame, enum link_tag tag, uint64_t value)
 void link_frame_secret(struct link_frame *frame);
 void link_frame_fd(struct link_frame *frame, int fd);
 void link_frame_finish(struct link_frame *frame);
+
+/* Why not: a negative errno and words, added to a frame that was started. */
+void link_frame_error(struct link_frame *frame, int code, const char *words);
+/* The whole answer to an order of a type that is not known here. */
+void link_frame_unsupported(struct link_frame *frame, const struct link_message *message);
+/* A whole frame of words for a log, cut to LINK_WORDS_MOST − 1 bytes; answers nothing. */
+void link_frame_words(struct link_frame *frame, enum link_type type, const char *format,
+    va_list args) __attribute__((format(printf, 3, 0)));
 
 /* Send and finish the frame. 0; -EAGAIN when the peer does not read (non-blocking socket),
  * -EPIPE, -EMSGSIZE, … The frame is finished in every case. */

@@ -148,8 +148,7 @@ static void act(struct keeper *keeper, const struct link_message *message)
         keeper->released = keeper->phase == PHASE_EMPTY;
         break;
     default:
-        link_frame_start(&frame, LINK_UNSUPPORTED, message->request);
-        link_frame_u64(&frame, LINK_TAG_TYPE, (uint64_t)message->type);
+        link_frame_unsupported(&frame, message);
         link_send(keeper->controller, &frame);
     }
 }

@@ -234,8 +234,7 @@ int main(void)
     if (code) {
         struct link_frame frame;
         link_frame_start(&frame, LINK_KEEPER_FAILED, 1);
-        link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
-        link_frame_string(&frame, LINK_TAG_TEXT, err.text);
+        link_frame_error(&frame, code, err.text);
         link_send(LINK_FD, &frame);
     } else {
         keeper.progress_ms = clock_monotonic_ms();

@@ -161,8 +161,7 @@ static void reply_error(
     link_find_string(message, LINK_TAG_SERVICE, 0, name, sizeof name);
     link_frame_start(&frame, LINK_ERROR, message->request);
     link_frame_string(&frame, LINK_TAG_SERVICE, name);
-    link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
-    link_frame_string(&frame, LINK_TAG_TEXT, words);
+    link_frame_error(&frame, code, words);
     control_send(relay, &frame);
 }
 
@@ -246,8 +245,7 @@ static void act(struct relay *relay, const struct link_message *message)
         reply_ok(relay, message->request, 0);
     } else {
         struct link_frame frame;
-        link_frame_start(&frame, LINK_UNSUPPORTED, message->request);
-        link_frame_u64(&frame, LINK_TAG_TYPE, (uint64_t)message->type);
+        link_frame_unsupported(&frame, message);
         control_send(relay, &frame);
     }
 }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -62,14 +61,11 @@ void relay_timer(struct relay *r, int64_t at_ms)
 
 void relay_log(struct relay *r, const char *format, ...)
 {
-    char text[400];
     struct link_frame frame;
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    link_frame_words(&frame, LINK_RELAY_LOG, format, args);
     va_end(args);
-    link_frame_start(&frame, LINK_RELAY_LOG, 0);
-    link_frame_string(&frame, LINK_TAG_TEXT, text);
     control_send(r, &frame);
 }
 
@@ -188,8 +184,7 @@ int main(void)
     if (code) {
         struct link_frame frame;
         link_frame_start(&frame, LINK_ERROR, 1);
-        link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
-        link_frame_string(&frame, LINK_TAG_TEXT, err.text);
+        link_frame_error(&frame, code, err.text);
         link_send(LINK_FD, &frame);
         return 1;
     }

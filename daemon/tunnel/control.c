@@ -25,8 +25,7 @@ static void reply(struct tunnel *tunnel, uint32_t request, int code, const char 
     struct link_frame frame;
     link_frame_start(&frame, code ? LINK_ERROR : LINK_TUNNEL_OK, request);
     if (code) {
-        link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
-        link_frame_string(&frame, LINK_TAG_TEXT, words);
+        link_frame_error(&frame, code, words);
     }
     control_send(tunnel, &frame);
 }
@@ -129,8 +128,7 @@ static void on_message(void *context, struct link_message *message)
         order_probe(tunnel, message);
         break;
     default:
-        link_frame_start(&frame, LINK_UNSUPPORTED, message->request);
-        link_frame_u64(&frame, LINK_TAG_TYPE, (uint64_t)message->type);
+        link_frame_unsupported(&frame, message);
         control_send(tunnel, &frame);
     }
 }

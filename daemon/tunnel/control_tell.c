@@ -54,14 +54,11 @@ static void note_owed(struct tunnel *tunnel, unsigned what, int code)
 
 void control_log(struct tunnel *tunnel, const char *format, ...)
 {
-    char text[400];
     struct link_frame frame;
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    link_frame_words(&frame, LINK_TUNNEL_LOG, format, args);
     va_end(args);
-    link_frame_start(&frame, LINK_TUNNEL_LOG, 0);
-    link_frame_string(&frame, LINK_TAG_TEXT, text);
     control_send(tunnel, &frame);
 }
 

@@ -172,8 +172,7 @@ static int fail(int code, const char *words)
 {
     struct link_frame frame;
     link_frame_start(&frame, LINK_ERROR, 1);
-    link_frame_u64(&frame, LINK_TAG_ERRNO, (uint64_t)-code);
-    link_frame_string(&frame, LINK_TAG_TEXT, words);
+    link_frame_error(&frame, code, words);
     link_send(LINK_FD, &frame);
     if (tunnel.feed) {
         feed_finish(&tunnel);

@@ -46,6 +46,46 @@ static void test_round_trip(void)
     link_message_finish(&message);
 }
 
+static void words(struct link_frame *frame, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    link_frame_words(frame, LINK_RELAY_LOG, format, args);
+    va_end(args);
+}
+
+/* A frame made in one go is the same, byte by byte, as one made in parts. */
+static void check_same(struct link_frame *one, struct link_frame *other)
+{
+    CHECK(one->length == other->length && !memcmp(one->data, other->data, one->length));
+    link_frame_finish(one);
+    link_frame_finish(other);
+}
+
+static void test_common_frames(void)
+{
+    struct link_frame frame, parts;
+    struct link_message order = {.type = (enum link_type)999, .request = 7};
+    char text[2 * LINK_WORDS_MOST];
+    link_frame_start(&frame, LINK_ERROR, 7);
+    link_frame_error(&frame, -ENOENT, "no such thing");
+    link_frame_start(&parts, LINK_ERROR, 7);
+    link_frame_u64(&parts, LINK_TAG_ERRNO, ENOENT);
+    link_frame_string(&parts, LINK_TAG_TEXT, "no such thing");
+    check_same(&frame, &parts);
+    link_frame_unsupported(&frame, &order);
+    link_frame_start(&parts, LINK_UNSUPPORTED, 7);
+    link_frame_u64(&parts, LINK_TAG_TYPE, 999);
+    check_same(&frame, &parts);
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = 0;
+    words(&frame, "%s", text);
+    text[LINK_WORDS_MOST - 1] = 0;
+    link_frame_start(&parts, LINK_RELAY_LOG, 0);
+    link_frame_string(&parts, LINK_TAG_TEXT, text);
+    check_same(&frame, &parts);
+}
+
 static bool is_open(int fd)
 {
     return fcntl(fd, F_GETFD) >= 0;
@@ -151,6 +191,7 @@ int main(void)
         return 1;
     }
     test_round_trip();
+    test_common_frames();
     test_descriptors();
     test_recorded();
     test_broken();
