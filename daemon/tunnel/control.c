@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/control_private.h"
 #include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/session.h"
@@ -150,7 +151,7 @@ static void on_closed(void *context)
 {
     struct tunnel *tunnel = context;
     control_leave(tunnel->control);
-    event_add(tunnel->control->lonely, &(struct timeval){LONELY_MS / 1000, 0});
+    timer_arm(tunnel->control->lonely, LONELY_MS);
     watch_check(tunnel); /* a later gearsd has to find this */
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/unixsock.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/session.h"
@@ -117,7 +118,7 @@ static struct feeder *find_place(struct feed *feed)
 static void welcome(struct feed *feed, int fd)
 {
     struct feeder *feeder = find_place(feed);
-    struct timeval idle = {IDLE_MS / 1000, 0};
+    struct timeval idle = timer_after(IDLE_MS);
     *feeder = (struct feeder){.feed = feed, .fd = fd, .since_ms = clock_monotonic_ms()};
     feeder->event = event_new(feed->tunnel->base, fd, EV_READ | EV_PERSIST, on_feeder, feeder);
     if (!feeder->event) {

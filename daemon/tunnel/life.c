@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/record.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/openssh.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/session.h"
@@ -74,7 +75,7 @@ void tunnel_close(struct tunnel *tunnel, enum link_tunnel_cause cause, const cha
     }
     control_drop_prompt(tunnel);
     login_cancel(tunnel->login);
-    event_add(tunnel->late, &(struct timeval){LATE_MS / 1000, 0});
+    timer_arm(tunnel->late, LATE_MS);
 }
 
 static void on_step(void *context, const char *words)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/login_private.h"
 #include "daemon/tunnel/thread.h"
 
@@ -75,17 +76,11 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-static void set_overdue(struct login *login, int64_t ms)
-{
-    struct timeval time = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-    event_add(login->overdue, &time);
-}
-
 /* A step begins, or an answer is on its way. */
 static void expect(struct login *login)
 {
     login->begun_ms = clock_monotonic_ms();
-    set_overdue(login, login->step_ms + OVERDUE_MS);
+    timer_arm(login->overdue, login->step_ms + OVERDUE_MS);
 }
 
 static void deliver(struct login *login, struct login_message *message)
@@ -159,7 +154,7 @@ static void on_overdue(evutil_socket_t fd, short what, void *argument)
     void *context = login->context;
     int64_t now = clock_monotonic_ms(), at = atomic_load(&login->until_ms) + OVERDUE_MS;
     if (!login->cancelled && now < at) { /* the thread has begun to wait anew */
-        set_overdue(login, at - now);
+        timer_arm(login->overdue, at - now);
         return;
     }
     struct login_result result = {.cause = LINK_CAUSE_CANCELLED,
@@ -319,6 +314,6 @@ void login_cancel(struct login *login)
     if (!login->cancelled) {
         login->cancelled = true;
         (void)!write(login->cancel_fd, &one, sizeof one);
-        set_overdue(login, CANCEL_MS);
+        timer_arm(login->overdue, CANCEL_MS);
     }
 }

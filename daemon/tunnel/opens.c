@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/session.h"
 #include "daemon/tunnel/trouble.h"
 #include "daemon/tunnel/wire.h"
@@ -65,9 +66,7 @@ static void arm(struct opens *opens)
         event_del(opens->timer);
         return;
     }
-    int64_t left = at > now ? at - now : 0;
-    struct timeval wait = {left / 1000, left % 1000 * 1000};
-    event_add(opens->timer, &wait);
+    timer_arm(opens->timer, at - now);
 }
 
 int opens_add(struct opens *opens, struct channel *channel)

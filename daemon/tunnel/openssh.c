@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "common/unixsock.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/openssh_private.h"
 
 /* GOODBYE_MS: ssh tells the server before it ends. FOLLOW_MS: beyond ssh's own ConnectTimeout,
@@ -147,8 +148,7 @@ static void on_late(evutil_socket_t fd, short what, void *argument)
 
 void openssh_allow(struct openssh *openssh, int64_t ms)
 {
-    struct timeval wait = {ms / 1000, ms % 1000 * 1000};
-    event_add(openssh->late, &wait);
+    timer_arm(openssh->late, ms);
 }
 
 void openssh_allow_rest(struct openssh *openssh)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/openssh_packet.h"
 #include "daemon/tunnel/prompt.h"
 #include "daemon/tunnel/wire.h"
@@ -99,11 +100,6 @@ static void run_in_it(struct openssh *openssh)
     openssh_send_plain(openssh, MESSAGE_EOF); /* its standard input is empty */
 }
 
-static void wait_ms(struct event *event, int64_t ms)
-{
-    event_add(event, &(struct timeval){ms / 1000, ms % 1000 * 1000});
-}
-
 /* The end of the one before is not confirmed: the network may be gone, or the server waits for
  * its command. What it says to another one tells. */
 static void reopen(struct openssh *openssh)
@@ -111,7 +107,7 @@ static void reopen(struct openssh *openssh)
     openssh->channel.state = CHAN_NONE;
     openssh->channel.wanted = true;
     openssh->channel.tries = 1;
-    wait_ms(openssh->channel.reopen, 0);
+    timer_arm(openssh->channel.reopen, 0);
 }
 
 static void on_leave(evutil_socket_t fd, short what, void *argument)
@@ -123,7 +119,7 @@ static void on_leave(evutil_socket_t fd, short what, void *argument)
     if (channel->state == CHAN_OPEN && channel->used) {
         openssh_send_plain(openssh, MESSAGE_CLOSE);
         channel->state = CHAN_ENDING;
-        wait_ms(channel->leave, CLOSE_MS);
+        timer_arm(channel->leave, CLOSE_MS);
     } else if (channel->state == CHAN_ENDING) {
         reopen(openssh);
     }
@@ -146,11 +142,11 @@ void openssh_channel_want_run(struct openssh *openssh)
     struct openssh_channel *channel = &openssh->channel;
     if (channel->state == CHAN_NONE && !event_pending(channel->reopen, EV_TIMEOUT, NULL)) {
         channel->tries = 0;
-        wait_ms(channel->reopen, 0);
+        timer_arm(channel->reopen, 0);
     } else if (channel->state == CHAN_OPEN && !channel->used) {
         run_in_it(openssh);
     } else if (channel->state == CHAN_OPEN) { /* what runs there has reported, or is too late */
-        wait_ms(channel->leave, LEAVE_MS);
+        timer_arm(channel->leave, LEAVE_MS);
     } /* else it follows what is under way */
 }
 
@@ -206,7 +202,7 @@ static void on_refused(struct openssh *openssh, struct wire *wire)
     channel->refusals++;
     if (channel->tries && channel->tries < REOPENS) {
         channel->wanted = true;
-        wait_ms(channel->reopen, (int64_t)REOPEN_MS << channel->tries++);
+        timer_arm(channel->reopen, (int64_t)REOPEN_MS << channel->tries++);
         free(why);
         return;
     }
@@ -273,7 +269,7 @@ static void on_close(struct openssh *openssh)
     event_del(channel->leave);
     channel->state = CHAN_NONE;
     channel->tries = 1;
-    wait_ms(channel->reopen, REOPEN_MS);
+    timer_arm(channel->reopen, REOPEN_MS);
     openssh_run_ended(openssh);
 }
 

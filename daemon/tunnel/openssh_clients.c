@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/unixsock.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/openssh_private.h"
 #include "daemon/tunnel/refusal.h"
 #include "daemon/tunnel/trouble.h"
@@ -43,7 +44,7 @@ static struct stream *create(
         free(stream);
         return NULL;
     }
-    event_add(stream->late, &(struct timeval){DOUBT_MS / 1000, 0});
+    timer_arm(stream->late, DOUBT_MS);
     stream->previous = openssh->last_stream;
     *(stream->previous ? &stream->previous->next : &openssh->streams) = stream;
     openssh->last_stream = stream;
@@ -208,7 +209,7 @@ static void connect_stream(struct stream *stream)
     int fd = unix_connect(path, SOCK_STREAM, true, NULL);
     if (fd == -EAGAIN) {
         stream->state = STREAM_TRIES;
-        event_add(openssh->clients_again, &(struct timeval){0, AGAIN_MS * 1000});
+        timer_arm(openssh->clients_again, AGAIN_MS);
     } else if (fd >= 0) {
         stream->server.fd = fd;
         stream->state = STREAM_RELAYS;
@@ -294,7 +295,7 @@ static void on_late(evutil_socket_t fd, short what, void *argument)
     if (!stream->asked) {
         stream->asked = true;
         silence_need(&openssh->silence);
-        event_add(stream->late, &(struct timeval){(OPEN_MS - DOUBT_MS) / 1000, 0});
+        timer_arm(stream->late, OPEN_MS - DOUBT_MS);
         return;
     }
     snprintf(why, sizeof why, "the server did not open %s within %d s", stream->path,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/openssh_private.h"
 #include "daemon/tunnel/run_answer.h"
 
@@ -45,7 +46,6 @@ static void on_late(evutil_socket_t fd, short what, void *argument)
 int openssh_run(struct openssh *openssh, uint32_t request, char *command, int64_t timeout_ms)
 {
     struct openssh_run *run = &openssh->run;
-    struct timeval wait = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
     if (run->asked) {
         free(command);
         return -EBUSY;
@@ -56,7 +56,7 @@ int openssh_run(struct openssh *openssh, uint32_t request, char *command, int64_
     run->command = command;
     run->exit = -1;
     run->signal[0] = 0;
-    event_add(run->timer, &wait);
+    timer_arm(run->timer, timeout_ms);
     if (report_init(&run->report)) {
         answer_failure(openssh, ENOMEM, "out of memory", -1);
     } else {

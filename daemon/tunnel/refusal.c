@@ -1,4 +1,5 @@
 /* Saying no to clients; for those that come too early, too late, or for what is not there. */
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/refusal.h"
 
 #include <errno.h>
@@ -64,8 +65,7 @@ void refusals_destroy(struct refusals *refusals)
 
 static void set_timer(struct refusal *refusal, int64_t ms)
 {
-    struct timeval wait = {ms / 1000, ms % 1000 * 1000};
-    event_add(refusal->late, &wait);
+    timer_arm(refusal->late, ms);
 }
 
 static void read_on(struct refusal *refusal)

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/run_answer.h"
 #include "daemon/tunnel/session.h"
 
@@ -25,10 +26,7 @@ int run_init(struct run *run, struct session *session)
 
 static void set_timer(struct run *run, int64_t at_ms)
 {
-    int64_t left = at_ms - clock_monotonic_ms();
-    left = left > 0 ? left : 0;
-    struct timeval wait = {left / 1000, left % 1000 * 1000};
-    event_add(run->timer, &wait);
+    timer_arm(run->timer, at_ms - clock_monotonic_ms());
 }
 
 static void answered(struct run *run)

@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "daemon/core/timer.h"
 
 enum { EVENTS_PER_ROUND = 64, TURNS = 8 /* of all channels in a round */ };
 
@@ -104,7 +105,7 @@ bool session_is_full(const struct session *session)
 void session_wake(struct session *session)
 {
     /* Not event_active: what that adds comes before all the loop has yet to look for. */
-    event_add(session->again, &(struct timeval){0, 0});
+    timer_arm(session->again, 0);
 }
 
 /* Whether a channel is left that has more to do at once. */

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "daemon/core/timer.h"
 #include "daemon/tunnel/tunnel.h"
 
 enum { PROBE_MS = 2000 }; /* then a STATE says so, answer or not */
@@ -87,12 +88,11 @@ void silence_need(struct silence *silence)
 
 void silence_probe(struct silence *silence, uint32_t request)
 {
-    struct timeval wait = {PROBE_MS / 1000, PROBE_MS % 1000 * 1000};
     if (silence->probe_request) {
         control_state(silence->tunnel, silence->probe_request);
     }
     silence->probe_request = request;
-    event_add(silence->probe_late, &wait);
+    timer_arm(silence->probe_late, PROBE_MS);
     silence_need(silence);
 }
 
