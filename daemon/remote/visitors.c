@@ -58,8 +58,10 @@ static void on_limit(evutil_socket_t fd, short what, void *argument)
     const char *why = hop->message[0] ? hop->message : hop_cause_name(hop->machine.cause);
     duration_format(hop->config->wait_ms, words, sizeof words);
     bool human = hop->machine.state == HOP_AUTH_NEEDED;
-    int code = error_set(&err, human ? -EACCES : -EIO, "the hop to %s is %s, also after %s%s%s",
-        hop->config->name, hop_state_name(hop->machine.state), words, *why ? ": " : "", why);
+    int code = error_set(&err, human ? -EACCES : -EIO,
+        "the hop to %s is %s, also after %s%s%s%s%s", hop->config->name,
+        hop_state_name(hop->machine.state), words, *why ? ": " : "", why,
+        human ? "; answer there, or run: gearsctl login " : "", human ? hop->config->name : "");
     take_out(hop, visitor);
     visitor->done(visitor, code, &err);
 }

@@ -128,7 +128,7 @@ def test_cron_beside_a_prompt(olcf: Olcf, user: HubUser) -> None:
         terminal.expect("Enter PASSCODE: ")
         result = user.run("start", "lab@andes", check=False)
         assert result.returncode == 7, result.stderr
-        assert "its login waits for an answer at a terminal" in result.stderr
+        assert "its login waits for an answer at a terminal; answer there" in result.stderr
         conf.write_text(f"{before}wait = 10m\n")
         user.run("call", "Reload")
         with subprocess.Popen(start, env=user.hub.environment, stdin=subprocess.DEVNULL) as cron:
