@@ -38,8 +38,12 @@ class HubUser:
         return self.hub.run(*words, check=check)
 
     def at(self, *words: str) -> Terminal:
-        """gearsctl at a terminal."""
-        command = [*self.hub.prefix, str(self.hub.bin / "gearsctl"), *words]
+        """gearsctl at a terminal.
+
+        ^C is for gearsctl alone: the terminal hangs up when nsenter, which leads its session, ends.
+        """
+        command = ["env", "--ignore-signal=INT", *self.hub.prefix, "env", "--default-signal=INT"]
+        command += [str(self.hub.bin / "gearsctl"), *words]
         return Terminal(command, self.hub.environment)
 
     def login(self, *words: str, code: str = "") -> str:
