@@ -10,7 +10,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -202,23 +201,37 @@ def test_a_keeper_that_turned_away_without_its_socket_is_found(gears: Gears) -> 
     assert not once.running()
 
 
-@pytest.mark.parametrize("most", [0, 3], ids=["cannot-connect", "cannot-look"])
-def test_a_keeper_that_gearsd_lacks_descriptors_for_lives_on(gears: Gears, most: int) -> None:
-    """Its loop has none left, or the worker that looks for the keeper has none either."""
+def test_a_keeper_that_gearsd_has_no_descriptor_to_look_for_lives_on(gears: Gears) -> None:
     once = Once(gears)
     gears.run("start", "once")
     pid = gears.status("once")["pid"]
     daemon = gears.daemon_pid()
     limits = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
-    few = most if most else next(n for n in count() if not Path(f"/proc/{daemon}/fd/{n}").exists())
     with standing(daemon):
         drop_daemon(gears)
-        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (few, limits[1]))
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         wait_until(lambda: log_says(gears, "event=keeper-silent"), "the word about it")
         assert once.running() == [pid]
     finally:
         resource.prlimit(daemon, resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: is_well(gears), "health")
+    assert gears.status("once")["pid"] == pid
+    assert once.starts() == 1
+
+
+@needs_strace
+def test_a_keeper_that_gearsd_has_no_descriptor_to_reach_lives_on(gears: Gears) -> None:
+    """The worker has found it; its loop cannot connect."""
+    once = Once(gears)
+    gears.run("start", "once")
+    pid = gears.status("once")["pid"]
+    daemon = gears.daemon_pid()
+    with Tracer(daemon, "socket", "error=EMFILE"):
+        with standing(daemon):
+            drop_daemon(gears)
+        wait_until(lambda: log_says(gears, "event=keeper-silent"), "the word about it")
+        assert once.running() == [pid]
     wait_until(lambda: is_well(gears), "health")
     assert gears.status("once")["pid"] == pid
     assert once.starts() == 1
