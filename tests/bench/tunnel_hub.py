@@ -59,15 +59,12 @@ class Hub:
         from conftest import private_gears
         from hub_user import HubUser
         from olcf import Olcf
-        from sshd import new_key
 
         self.gears = stack.enter_context(private_gears())
         self.load = programs / "bench_load"
         with _quiet():
             self.olcf = stack.enter_context(Olcf(self.gears, andes_auth="publickey"))
-        key = self.olcf.home / ".ssh/id_ed25519"
-        new_key(key)
-        self.olcf.authorize(key, self.olcf.andes)
+        self.olcf.give_key()
         self.hub: Any = self.olcf.hub1
         self.user = HubUser(self.olcf, self.hub)
         self.others: list[subprocess.Popen[bytes]] = []

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 from conftest import Gears
@@ -28,6 +29,18 @@ exec "$@"
 """
 
 
+@contextlib.contextmanager
+def private_syslog(gears: Gears) -> Iterator[socket.socket]:
+    """A gearsd with a /dev/log of its own, and who reads that."""
+    (gears.home / "dev").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(gears.home / "syslog"))
+        gears.prefix = ["unshare", "-m", "sh", "-c", PRIVATE_DEV, "sh", str(gears.home)]
+        gears.run("daemon", "start")
+        gears.prefix = []
+        yield log
+
+
 def read_all(log: socket.socket) -> list[str]:
     lines = []
     log.setblocking(False)
@@ -40,12 +53,7 @@ def read_all(log: socket.socket) -> list[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a /dev of its own needs a mount namespace")
 def test_acts_are_told_and_secrets_are_not(gears: Gears) -> None:
-    (gears.home / "dev").mkdir()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-        log.bind(str(gears.home / "syslog"))
-        gears.prefix = ["unshare", "-m", "sh", "-c", PRIVATE_DEV, "sh", str(gears.home)]
-        gears.run("daemon", "start")
-        gears.prefix = []
+    with private_syslog(gears) as log:
         gears.run("run", "nap", "--", "sh", "-c", "exec sleep 1000", "hunter2")
         gears.run("stop", "nap")
         gears.run("start", "lab")
@@ -68,12 +76,7 @@ def test_acts_are_told_and_secrets_are_not(gears: Gears) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="a /dev of its own needs a mount namespace")
 def test_a_syslog_that_stands_still_holds_up_nobody(gears: Gears) -> None:
     """Its queue is full and nobody reads: acts go on, and are told when somebody does."""
-    (gears.home / "dev").mkdir()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-        log.bind(str(gears.home / "syslog"))
-        gears.prefix = ["unshare", "-m", "sh", "-c", PRIVATE_DEV, "sh", str(gears.home)]
-        gears.run("daemon", "start")
-        gears.prefix = []
+    with private_syslog(gears) as log:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
             other.connect(str(gears.home / "syslog"))
             other.setblocking(False)

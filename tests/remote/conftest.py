@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 from conftest import Gears
+from hub_user import HubUser
 from olcf import Olcf
 from ssh_user import SshUser
 from sshd import WHY_NOT, Sshd, server_environment
@@ -48,3 +49,17 @@ def olcf(gears: Gears) -> Iterator[Olcf]:
         pytest.skip(WHY_NOT)
     with Olcf(gears) as centre:
         yield centre
+
+
+@pytest.fixture
+def user(olcf: Olcf) -> Iterator[HubUser]:
+    """At hub1."""
+    with HubUser(olcf, olcf.hub1) as user:
+        yield user
+
+
+@pytest.fixture
+def other(olcf: Olcf) -> Iterator[HubUser]:
+    """The same person at hub2."""
+    with HubUser(olcf, olcf.hub2) as user:
+        yield user

@@ -15,7 +15,7 @@ from hub_user import HubUser
 from lab_client import LabClient
 from olcf import Olcf
 from processes import wait_until
-from sshd import WHY_NOT, new_key
+from sshd import WHY_NOT
 
 
 @pytest.fixture
@@ -24,9 +24,7 @@ def keys(gears: Gears) -> Iterator[HubUser]:
     if WHY_NOT:
         pytest.skip(WHY_NOT)
     with Olcf(gears, andes_auth="publickey") as olcf:
-        key = olcf.home / ".ssh/id_ed25519"
-        new_key(key)
-        olcf.authorize(key, olcf.andes)
+        olcf.give_key()
         with HubUser(olcf, olcf.hub1) as user:
             yield user
 

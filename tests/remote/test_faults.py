@@ -20,7 +20,7 @@ from lab_client import LabClient
 from network import Node
 from olcf import Olcf
 from processes import alive, connects, wait_until
-from sshd import Sshd, needs_sshd, new_key
+from sshd import Sshd, needs_sshd
 
 pytestmark = needs_sshd
 
@@ -40,9 +40,7 @@ class Keys(Olcf):
 
     def start(self) -> None:
         super().start()
-        key = self.home / ".ssh/id_ed25519"
-        new_key(key)
-        self.authorize(key, self.andes)
+        self.give_key()
 
 
 class Quick(HubUser):

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
-import pytest
 from hub_user import HubUser
 from olcf import Olcf
 from processes import alive, connects, wait_until
-
-
-@pytest.fixture
-def user(olcf: Olcf) -> Iterator[HubUser]:
-    """At hub1."""
-    with HubUser(olcf, olcf.hub1) as user:
-        yield user
-
-
-@pytest.fixture
-def other(olcf: Olcf) -> Iterator[HubUser]:
-    """The same person at hub2."""
-    with HubUser(olcf, olcf.hub2) as user:
-        yield user
 
 
 def test_one_hub_serves_the_name(olcf: Olcf, user: HubUser, other: HubUser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,21 +9,7 @@ from conftest import Gears
 from hub_user import HubUser
 from olcf import Olcf
 from processes import wait_until
-from sshd import WHY_NOT, new_key
-
-
-@pytest.fixture
-def user(olcf: Olcf) -> Iterator[HubUser]:
-    """At hub1."""
-    with HubUser(olcf, olcf.hub1) as user:
-        yield user
-
-
-@pytest.fixture
-def other(olcf: Olcf) -> Iterator[HubUser]:
-    """The same person at hub2."""
-    with HubUser(olcf, olcf.hub2) as user:
-        yield user
+from sshd import WHY_NOT
 
 
 def lease_of(user: HubUser) -> Path:
@@ -110,9 +95,7 @@ def test_a_takeover_met_while_reconnecting_lasts(gears: Gears) -> None:
     if WHY_NOT:
         pytest.skip(WHY_NOT)
     with Olcf(gears, andes_auth="publickey") as olcf:
-        key = olcf.home / ".ssh/id_ed25519"
-        new_key(key)
-        olcf.authorize(key, olcf.andes)
+        olcf.give_key()
         user, other = HubUser(olcf, olcf.hub1), HubUser(olcf, olcf.hub2)
         user.run("login", "andes")
         other.run("takeover", "andes", "--yes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -38,18 +39,22 @@ def user(olcf: Olcf, request: pytest.FixtureRequest) -> Iterator[HubUser]:
         yield user
 
 
+@contextlib.contextmanager
+def with_key(gears: Gears, transport: str, auth: str) -> Iterator[HubUser]:
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    configure(gears, f"{QUICK}transport = {transport}\n")
+    with Olcf(gears, andes_auth=auth) as olcf:
+        olcf.give_key()
+        with HubUser(olcf, olcf.hub1) as user:
+            yield user
+
+
 @pytest.fixture(params=WAYS)
 def keys(gears: Gears, request: pytest.FixtureRequest) -> Iterator[HubUser]:
     """At hub1, where a key without a passphrase opens the cluster."""
-    if WHY_NOT:
-        pytest.skip(WHY_NOT)
-    configure(gears, f"{QUICK}transport = {request.param}\n")
-    with Olcf(gears, andes_auth="publickey") as olcf:
-        key = olcf.home / ".ssh/id_ed25519"
-        new_key(key)
-        olcf.authorize(key, olcf.andes)
-        with HubUser(olcf, olcf.hub1) as user:
-            yield user
+    with with_key(gears, request.param, "publickey") as user:
+        yield user
 
 
 def reached(user: HubUser) -> Sshd:
@@ -219,15 +224,8 @@ def test_an_agent_reconnects_too(gears: Gears) -> None:
 @pytest.fixture(params=WAYS)
 def either(gears: Gears, request: pytest.FixtureRequest) -> Iterator[HubUser]:
     """At hub1, where a key opens the cluster, and a PASSCODE does too."""
-    if WHY_NOT:
-        pytest.skip(WHY_NOT)
-    configure(gears, f"{QUICK}transport = {request.param}\n")
-    with Olcf(gears, andes_auth="passcode/publickey") as olcf:
-        key = olcf.home / ".ssh/id_ed25519"
-        new_key(key)
-        olcf.authorize(key, olcf.andes)
-        with HubUser(olcf, olcf.hub1) as user:
-            yield user
+    with with_key(gears, request.param, "passcode/publickey") as user:
+        yield user
 
 
 def withdraw_keys(olcf: Olcf) -> None:

@@ -85,6 +85,12 @@ class Olcf(Network):
         """By all servers together."""
         return self.passcodes.asked()
 
+    def give_key(self) -> None:
+        """The user gets a key without a passphrase, which andes knows."""
+        key = self.home / ".ssh/id_ed25519"
+        new_key(key)
+        self.authorize(key, self.andes)
+
     def authorize(self, key: Path, nodes: list[Node]) -> None:
         """Let the key pair's owner in, where servers take keys."""
         for node in nodes:
